@@ -1,0 +1,39 @@
+# A needlework study, from corpus to report. The stages are in the order data flows.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A study is whole: it replaces the default study and is not merged into it.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=f"results/{study.name}",
+
+
+wildcard_constraints:
+    model=one_of(study.models),
+    task=one_of(study.tasks),
+    variant=one_of(trained_variants(study)),
+    seed=r"\d+",
+
+
+include: "workflow/rules/models.smk"
+include: "workflow/rules/corpora.smk"
+include: "workflow/rules/generation.smk"
+include: "workflow/rules/datasets.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/heads.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report.html",

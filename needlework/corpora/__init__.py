@@ -1,0 +1,1 @@
+"""Where real text and questions come from: each module here is a function to `Example`s."""

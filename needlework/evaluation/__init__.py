@@ -1,0 +1,1 @@
+"""Answers of a model to test examples, and how right they are."""

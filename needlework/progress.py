@@ -1,0 +1,63 @@
+"""How far a long piece of work has come: a bar for a person, plain lines for a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from datetime import timedelta
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+# A log keeps about this many lines for one piece of work, however long it is.
+_LINES_IN_LOG = 20
+
+
+def say(message: str) -> None:
+    """One plain line on standard error, where a rule's log takes it."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+    """Pass `items` on, showing count, rate and the time left.
+
+    On a terminal it is a bar; elsewhere about twenty lines, each whole on its own.
+    """
+    if total is None:
+        if not isinstance(items, Sized):
+            raise TypeError("track needs `total` for an iterable without a length")
+        total = len(items)
+    if sys.stderr.isatty():
+        yield from _bar(items, what, total)
+    else:
+        yield from _lines(items, what, total)
+
+
+def _bar(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    rate = TextColumn("{task.speed:.2g}/s", justify="right")
+    with Progress(*columns, rate, Left(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        # The speed is unknown before the second item; rich would fail to format None.
+        rate.text_format = ""
+        for number, item in enumerate(items):
+            yield item
+            bar.advance(task)
+            if number:
+                rate.text_format = "{task.speed:.2g}/s"
+
+
+def _lines(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    start = time.monotonic()
+    step = max(1, total // _LINES_IN_LOG)
+    for done, item in enumerate(items, start=1):
+        yield item
+        if done % step == 0 or done == total:
+            elapsed = max(time.monotonic() - start, 1e-9)
+            left = timedelta(seconds=round(elapsed / done * (total - done)))
+            say(f"{what}: {done} of {total}, {done / elapsed:.2g}/s, {left} left")

@@ -1,0 +1,126 @@
+"""Where a result comes from: hashes of files and sources, versions of packages."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# The packages whose version can change a number; the lock has the rest.
+_PACKAGES = (
+    "needlework", "torch", "transformers", "trl", "peft", "accelerate", "tokenizers",
+    "safetensors", "xllamacpp", "openai", "numpy", "scipy",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of every installed package that can change a number."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an analysis environment has no torch: absent is the honest record
+    return found
+
+
+def file_hash(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def value_hash(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def derived_seed(*parts: Any) -> int:
+    """A 63-bit seed that depends on every part, equal on every machine and Python.
+
+    Streams of random numbers named by (seed, stage, example id) do not move when another stage
+    or example is added.
+    """
+    return int(value_hash(list(parts))[:16], 16) >> 1
+
+
+def source_fingerprint(script: Path | str, package: Path | str) -> str:
+    """Hash of a script and of every module of `package` that it imports, directly or not.
+
+    Imports inside functions count; a data file beside a module (a template) counts with the
+    module's folder, unless that is the package's own. Snakemake tracks neither, so rules carry
+    this as a parameter: editing the report's code must not retrain a model; editing the trainer must.
+
+    Args:
+        script: the file where the search begins.
+        package: the folder of the package; its name is the first part of the imports followed.
+    """
+    package = Path(package).resolve()
+    found: set[Path] = set()
+    queue = [Path(script).resolve()]
+    while queue:
+        path = queue.pop()
+        if path not in found:
+            found.add(path)
+            queue += _imported_files(path, package)
+    for folder in {path.parent for path in found if package in path.parent.parents}:
+        found.update(p for p in folder.iterdir() if p.is_file() and p.suffix not in {".py", ".pyc"})
+    root = package.parent
+    listed = sorted((_relative(path, root), _cached_hash(path, _stamp(path))) for path in found)
+    return value_hash(listed)[:16]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+@lru_cache
+def _cached_hash(path: Path, stamp: int) -> str:
+    return file_hash(path)
+
+
+def _imported_files(path: Path, package: Path) -> list[Path]:
+    return [
+        file
+        for name in _imported_names(path, _stamp(path), package)
+        for file in _module_files(name, package)
+    ]
+
+
+@lru_cache
+def _imported_names(path: Path, stamp: int, package: Path) -> tuple[str, ...]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = path.parents[node.level - 1].relative_to(package.parent).parts
+                base = ".".join([*parents, *([base] if base else [])])
+            # `from a.b import c` may name a module c or a function c of a.b: both are looked up.
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return tuple(sorted(n for n in names if n.split(".")[0] == package.name))
+
+
+def _module_files(name: str, package: Path) -> list[Path]:
+    """The files that importing `name` runs: every package on the way, then the module itself."""
+    files = []
+    place = package.parent
+    for part in name.split("."):
+        place = place / part
+        if (place / "__init__.py").is_file():
+            files.append(place / "__init__.py")
+        elif place.with_suffix(".py").is_file():
+            files.append(place.with_suffix(".py"))
+    return files

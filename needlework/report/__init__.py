@@ -1,0 +1,1 @@
+"""What a study found, as figures and one self-contained page."""

@@ -1,0 +1,130 @@
+"""What a study found for one model on one task: the sentences and the rows that lead the page."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from needlework.study import UNTUNED
+
+
+class Finding(NamedTuple):
+    """The answer to the study's question for one model and task, and the table under it."""
+
+    model: str
+    task: str
+    sentences: list[str]
+    rows: list[dict[str, Any]]
+
+
+def find(
+    scores: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    similarity: pd.DataFrame,
+    *,
+    reference: str,
+    alpha: float,
+) -> list[Finding]:
+    """One finding per model and task; the first metric (token F1) decides.
+
+    Args:
+        scores: `scores.csv`.
+        comparisons: `comparisons.csv`.
+        similarity: `head_similarity.csv`.
+        reference: the variant that the others are measured against.
+        alpha: level below which an adjusted p value counts as significant.
+    """
+    findings = []
+    for (model, task), part in scores.groupby(["model", "task"], sort=False):
+        here = comparisons[(comparisons["model"] == model) & (comparisons["task"] == task)]
+        heads = similarity[(similarity["model"] == model) & (similarity["task"] == task)]
+        rows = _rows(part, here[here["metric"] == "f1"], heads, reference, alpha)
+        findings.append(Finding(model, task, _sentences(rows, reference, alpha), rows))
+    return findings
+
+
+def _rows(
+    scores: pd.DataFrame, f1: pd.DataFrame, heads: pd.DataFrame, reference: str, alpha: float
+) -> list[dict[str, Any]]:
+    rows = []
+    for variant, runs in scores.groupby("variant", sort=False):
+        row: dict[str, Any] = {"variant": variant, "runs": runs["seed"].nunique()}
+        for metric, part in runs.groupby("metric", sort=False):
+            # With several seeds: their mean, and the widest of their intervals.
+            row[str(metric)] = {
+                "mean": part["mean"].mean(), "low": part["low"].min(), "high": part["high"].max()
+            }  # fmt: skip
+        own = heads[heads["variant"] == variant]
+        for column in ("recall_positive", "recall_top", "precision_positive", "cosine"):
+            row[column] = own[column].mean()
+        row["heads_positive"] = own["heads_positive"].mean()
+        row["over_untuned"] = _difference(f1, str(variant), UNTUNED, alpha)
+        row["over_reference"] = _difference(f1, str(variant), reference, alpha)
+        rows.append(row)
+    return rows
+
+
+def _difference(comparisons: pd.DataFrame, a: str, b: str, alpha: float) -> dict[str, Any] | None:
+    """The comparison a - b, whichever way round the table has it; None of a variant with itself."""
+    for first, second, sign in ((a, b, 1), (b, a, -1)):
+        match = comparisons[
+            (comparisons["variant_a"] == first) & (comparisons["variant_b"] == second)
+        ]
+        if len(match):
+            row = match.iloc[0]
+            ends = sorted((sign * row["low"], sign * row["high"]))
+            return {
+                "difference": sign * row["difference"],
+                "low": ends[0],
+                "high": ends[1],
+                "p": row["p_adjusted"],
+                "significant": bool(row["p_adjusted"] < alpha),
+            }
+    return None
+
+
+def _sentences(rows: list[dict[str, Any]], reference: str, alpha: float) -> list[str]:
+    synthetic = [r for r in rows if r["variant"] not in (UNTUNED, reference)]
+    by_name = {row["variant"]: row for row in rows}
+    said = []
+    if synthetic:
+        best = max(synthetic, key=lambda row: row["f1"]["mean"])
+        said.append(_best(best, alpha))
+        rest = [r["variant"] for r in synthetic if r is not best and _gains(r)]
+        if rest:
+            verb = "gain" if len(rest) > 1 else "gains"
+            said.append(f"{_list(rest)} also {verb} significantly over the untuned model.")
+        losers = [r["variant"] for r in synthetic if not _gains(r)]
+        if losers and _gains(best):
+            said.append(f"No significant gain was found for {_list(losers)}.")
+    target = by_name.get(reference)
+    if target is not None and target["over_untuned"]:
+        said.append(
+            f"{reference.capitalize()} data reaches {target['f1']['mean']:.2f} "
+            f"({target['over_untuned']['difference']:+.2f} over the untuned model)."
+        )
+    return said
+
+
+def _gains(row: dict[str, Any]) -> bool:
+    gain = row["over_untuned"]
+    return bool(gain and gain["significant"] and gain["difference"] > 0)
+
+
+def _best(best: dict[str, Any], alpha: float) -> str:
+    gain = best["over_untuned"]
+    text = f"{best['f1']['mean']:.2f} token F1"
+    if not gain:
+        return f"{best['variant']} is the best synthetic data: {text}."
+    change = f"{gain['difference']:+.2f} over the untuned model"
+    if _gains(best):
+        return f"{best['variant']} is the best synthetic data: {text}, {change}."
+    return (
+        f"No synthetic data beats the untuned model significantly (p < {alpha:g}); the highest is "
+        f"{best['variant']} with {text}, {change}."
+    )
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

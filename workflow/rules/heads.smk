@@ -1,0 +1,55 @@
+rule score_heads:
+    input:
+        base="<results>/models/{model}/base.json",
+        adapter=adapter_input,
+        examples="<results>/corpora/{task}/validation.jsonl",
+    output:
+        scores=f"<results>/heads/{RUN}/validation.json",
+    log:
+        f"<results>/logs/score_heads/{RUN}.log",
+    benchmark:
+        f"<results>/benchmarks/score_heads/{RUN}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: study.compute.threads
+    resources:
+        mem_mb=study.compute.memory_mb,
+        gpu=study.compute.gpus,
+    params:
+        adapter=adapter_flag,
+        length=study.length,
+        max_new_tokens=study.probe.max_new_tokens,
+        compute=compute_flags(),
+        code=code_of("score_heads"),
+    message:
+        "Scoring the heads of {wildcards.model} after {wildcards.variant} data"
+    shell:
+        "python scripts/score_heads.py --base {input.base} {params.adapter}"
+        " --examples {input.examples} --length {params.length}"
+        " --max-new-tokens {params.max_new_tokens} {params.compute} --threads {threads}"
+        " --output {output.scores} > {log} 2>&1"
+
+
+rule compare_heads:
+    input:
+        scores=of_all_runs(f"<results>/heads/{RUN}/validation.json"),
+    output:
+        table="<results>/statistics/head_similarity.csv",
+    log:
+        "<results>/logs/compare_heads.log",
+    benchmark:
+        "<results>/benchmarks/compare_heads.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        reference=REFERENCE,
+        top=study.probe.top,
+        code=code_of("compare_heads"),
+    message:
+        "Comparing every run's retrieval heads with those of {params.reference} data"
+    shell:
+        "python scripts/compare_heads.py --scores {input.scores} --reference {params.reference}"
+        " --top {params.top} --output {output.table} > {log} 2>&1"

@@ -5,6 +5,7 @@ A test set larger than the corpus or a length above a model's positions stops be
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -58,7 +59,7 @@ def _too_long(study: Study) -> Iterable[str]:
 
 
 def flags(section: BaseModel, *leave_out: str) -> str:
-    """A section's keys as the command-line flags of the script that uses them.
+    """A section's keys as the flags of the script that uses them, quoted for a shell.
 
     So a rule's parameters are the keys its script takes, and nothing else makes it stale.
     """
@@ -68,5 +69,5 @@ def flags(section: BaseModel, *leave_out: str) -> str:
             continue
         flag = f"--{key.replace('_', '-')}"
         values = value if isinstance(value, list) else [value]
-        parts.append(flag if value is True else " ".join([flag, *map(str, values)]))
+        parts.append(flag if value is True else shlex.join([flag, *map(str, values)]))
     return " ".join(parts)

@@ -39,17 +39,15 @@ def _bar(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Left
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    rate = TextColumn("{task.speed:.2g}/s", justify="right")
-    with Progress(*columns, rate, Left(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        # The speed is unknown before the second item; rich would fail to format None.
-        rate.text_format = ""
-        for number, item in enumerate(items):
+    # Not rich's own speed: it is None at first and whenever one item takes half a minute.
+    rate = TextColumn("{task.fields[rate]}", justify="right")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, Left())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total, rate="")
+        start = time.monotonic()
+        for done, item in enumerate(items, start=1):
             yield item
-            bar.advance(task)
-            if number:
-                rate.text_format = "{task.speed:.2g}/s"
+            bar.update(task, advance=1, rate=_rate(done, _elapsed(start)))
 
 
 def _lines(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
@@ -58,6 +56,14 @@ def _lines(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     for done, item in enumerate(items, start=1):
         yield item
         if done % step == 0 or done == total:
-            elapsed = max(time.monotonic() - start, 1e-9)
+            elapsed = _elapsed(start)
             left = timedelta(seconds=round(elapsed / done * (total - done)))
-            say(f"{what}: {done} of {total}, {done / elapsed:.2g}/s, {left} left")
+            say(f"{what}: {done} of {total}, {_rate(done, elapsed)}, {left} left")
+
+
+def _elapsed(start: float) -> float:
+    return max(time.monotonic() - start, 1e-9)
+
+
+def _rate(done: int, elapsed: float) -> str:
+    return f"{done / elapsed:.2g}/s"

@@ -55,7 +55,7 @@ def source_fingerprint(script: Path | str, package: Path | str) -> str:
 
     Imports inside functions count; a data file beside a module (a template) counts with the
     module's folder, unless that is the package's own. Snakemake tracks neither, so rules carry
-    this as a parameter: editing the report's code must not retrain a model; editing the trainer must.
+    this as a parameter: editing the report must not retrain a model; editing the trainer must.
 
     Args:
         script: the file where the search begins.

@@ -33,7 +33,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_number)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -98,9 +98,9 @@ class GeneratorSection(_Section):
     temperature: Number = Field(
         0.7, ge=0, le=2, description="Sampling temperature. Ours: at 0 every retry is the same."
     )
-    max_tokens: Count = Field(96, description="Longest reply, in tokens. Ours: one sentence.")
+    max_tokens: Count = Field(64, description="Longest reply, in tokens. Ours: one sentence.")
     attempts: Count = Field(
-        4,
+        5,
         description="How often a rewrite is asked for before the fact counts as failed. Ours.",
     )
     concurrency: Count = Field(4, description="Requests at the same time. Ours.")

@@ -18,9 +18,7 @@ from needlework.evaluation.scoring import score_tables
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--predictions", type=Path, nargs="+", required=True, help="answers"
-    )
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="answers")
     parser.add_argument("--similarity", type=Path, required=True, help="head_similarity.csv")
     parser.add_argument("--reference", required=True, help="variant whose heads are the measure")
     parser.add_argument("--resamples", type=int, required=True, help="bootstrap resamples")

@@ -17,9 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     parser.add_argument("--study", required=True, help="the study as JSON")
-    parser.add_argument(
-        "--reference", required=True, help="variant to measure against"
-    )
+    parser.add_argument("--reference", required=True, help="variant to measure against")
     parser.add_argument("--benchmarks", type=Path, nargs="+", required=True, help="benchmark files")
     args = parser.parse_args()
     study = Study.model_validate_json(args.study)

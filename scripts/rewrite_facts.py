@@ -15,11 +15,11 @@ from pathlib import Path
 
 from needlework import models
 from needlework.atomic import write_json, write_text
-from needlework.examples import read_examples
+from needlework.examples import Example, read_examples
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client, Generator
 from needlework.llm.local_server import local_server
-from needlework.synthesis.rewriting import rewrite_all, rewriting_report
+from needlework.synthesis.rewriting import Rewrite, rewrite_all, rewriting_report
 
 
 def main() -> None:
@@ -41,17 +41,22 @@ def main() -> None:
             max_tokens=args.max_tokens,
             concurrency=args.concurrency,
         )
-        client = Client(generator, ResponseCache(args.cache))
-        rewrites = asyncio.run(
-            rewrite_all(client, examples, attempts=args.attempts, seed=args.seed)
-        )
+        rewrites, usage = asyncio.run(_rewrite(generator, examples, args))
     rows = (json.dumps(rewrite._asdict(), ensure_ascii=False) for rewrite in rewrites)
     write_text(args.output, "".join(row + "\n" for row in rows))
     report = rewriting_report(rewrites, args.attempts)
     write_json(
         args.report,
-        {"model": args.model, "server": generator.identity} | report | {"usage": client.usage()},
+        {"model": args.model, "server": generator.identity} | report | {"usage": usage},
     )
+
+
+async def _rewrite(
+    generator: Generator, examples: list[Example], args: argparse.Namespace
+) -> tuple[list[Rewrite], dict[str, int]]:
+    async with Client(generator, ResponseCache(args.cache)) as client:
+        rewrites = await rewrite_all(client, examples, attempts=args.attempts, seed=args.seed)
+    return rewrites, client.usage()
 
 
 def _arguments() -> argparse.Namespace:

@@ -143,9 +143,9 @@ def _splits(seed: int) -> dict[str, list[str]]:
     random.Random(derived_seed(seed, TASK, "countries")).shuffle(countries)
     sizes = [round(len(countries) * share) for share in _SHARES.values()]
     return {
-        "train": sorted(countries[: sizes[0]]),
-        "validation": sorted(countries[sizes[0] : sum(sizes)]),
-        "test": sorted(countries[sum(sizes) :]),
+        "train": countries[: sizes[0]],
+        "validation": countries[sizes[0] : sum(sizes)],
+        "test": countries[sum(sizes) :],
     }
 
 
@@ -351,11 +351,10 @@ def _section(code: str, name: str, section: str, raw: dict[str, Any], field: str
 
 
 def _clean(markup: str) -> str:
-    """Plain text, a line for each break; some entries are escaped twice."""
-    for _ in range(2):
-        markup = _TAG.sub("", _BREAK.sub("\n", html.unescape(markup)))
-    markup = markup.replace("\u200b", "")  # a space of no width, which split() does not know
-    lines = (" ".join(line.split()) for line in markup.split("\n"))
+    """Plain text, a line for each break of the markup."""
+    text = _TAG.sub("", _BREAK.sub("\n", html.unescape(markup)))
+    text = text.replace("\u200b", "")  # a space of no width, which split() does not know
+    lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 
 

@@ -110,7 +110,7 @@ def _comparisons(
     offset: int,
     level: float,
 ) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for a, b in combinations(range(len(names)), 2):
         # The later variant against the earlier: gains over the untuned model read as positive.
         found = bootstrap.difference(offset + b, offset + a, level)

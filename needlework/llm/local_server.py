@@ -52,8 +52,8 @@ def local_server(
     params.cpuparams.n_threads = threads
     params.ui = False
     params.verbosity = 1
-    # By default up to 8 GiB of past prompts' states stay in memory; those of a generator, which
-    # asks no prompt twice, are never used again. What a slot's last prompt shares is still reused.
+    # By default up to 8 GiB of past prompts' states stay in memory; a generator hardly ever asks a
+    # prompt again. What a prompt shares with its slot's last one is reused all the same.
     params.cache_ram_mib = 0
     try:
         server = xllamacpp.Server(params)

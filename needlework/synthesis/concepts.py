@@ -15,6 +15,15 @@ from needlework.examples import Example
 
 _LETTERS = string.ascii_uppercase
 
+_SHOTS = (
+    ("The capital of Atlantis is Poseidonis.", "Poseidonis serves as the capital of Atlantis."),
+    (
+        "The date on which Elbonia became independent is 3 May 1951.",
+        "It was on 3 May 1951 that Elbonia gained its independence.",
+    ),
+    ("The currency of Ruritania is krone (RUK).", "People in Ruritania pay in krone (RUK)."),
+)
+
 
 class Fact(BaseModel):
     """One hop: `answer` stands in `relation` to `subject`."""
@@ -30,7 +39,10 @@ class Fact(BaseModel):
 
     def state(self, subject: str | None = None, answer: str | None = None) -> str:
         """The template's sentence, with other names where given."""
-        return self.statement.format(subject=subject or self.subject, answer=answer or self.answer)
+        return self.statement.format(
+            subject=self.subject if subject is None else subject,
+            answer=self.answer if answer is None else answer,
+        )
 
     def ask(self, subject: str) -> str:
         """The relation's question about `subject`."""
@@ -65,9 +77,13 @@ def invented_name(rng: random.Random, taken: set[str]) -> str:
 
 
 def rewrite_prompt(fact: Fact) -> str:
-    """What a language model is asked, to express a fact in words of its own."""
+    """What a language model is asked, to express a fact in words of its own.
+
+    The examples are about invented places, so that they teach the form and no fact.
+    """
+    shown = "".join(f"Fact: {fact}\nIn other words: {said}\n\n" for fact, said in _SHOTS)
     return (
-        "Write one sentence for an encyclopedia that tells the fact below in other words. "
-        f'Keep "{fact.subject}" and "{fact.answer}" exactly as they are written, and add no other '
-        f"facts.\n\nFact: {fact.state()}"
+        "Each fact is followed by the same fact in other words, in one sentence of an "
+        "encyclopedia; names, dates and numbers stay exactly the same.\n\n"
+        f"{shown}Fact: {fact.state()}\nIn other words:"
     )

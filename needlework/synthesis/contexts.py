@@ -6,6 +6,7 @@ import random
 from itertools import cycle
 
 from needlework.examples import Document, Example, Needle
+from needlework.synthesis.gates import answer_start
 
 # The repeated sentences of the literature (Mohtashami and Jaggi, arXiv 2305.16300, section 4.2;
 # Zhao et al., arXiv 2410.22316, poster).
@@ -36,7 +37,7 @@ def in_filler(
     """The documents of `example` replaced by filler, its needles by `sentences`.
 
     The gold document of each hop keeps its place and about its length, and holds the hop's
-    sentence between two filler sentences. Titles are dropped: they would give the gold away.
+    sentence among filler sentences. Titles are dropped: they would give the gold away.
 
     Args:
         example: the real example that gives number, order and length of the documents.
@@ -47,6 +48,9 @@ def in_filler(
     Returns:
         The documents, and one needle per hop, on the answer in its sentence; the last hop's
         has the role "answer", those before it "bridge".
+
+    Raises:
+        ValueError: a sentence does not contain its answer as whole words.
     """
     hops = {needle.document: needle.hop for needle in example.needles}
     documents, needles = [], []
@@ -59,7 +63,10 @@ def in_filler(
             lines = filler_sentences(max(0, len(document.text) - len(sentence)))
             place = rng.randint(0, len(lines))
             text = " ".join([*lines[:place], sentence, *lines[place:]])
-            start = text.index(sentence) + sentence.index(answer)
+            inside = answer_start(sentence, answer)
+            if inside is None:
+                raise ValueError(f"{example.id}: {sentence!r} does not contain {answer!r}")
+            start = text.index(sentence) + inside
             (real,) = (n for n in example.needles if n.document == document.id)
             needles.append(real.model_copy(update={"start": start, "end": start + len(answer)}))
         documents.append(Document(id=document.id, title="", text=text, gold=document.gold))

@@ -9,27 +9,47 @@ from needlework.text import contains_answer, normalise_answer
 
 # A sentence four times as long as the statement tells more than the fact.
 _LONGEST = 4
+# Words of any question or statement, which say nothing of the relation.
+_COMMON = {"what", "which", "does", "that", "with", "from", "date"}
 
 
 def first_sentence(reply: str) -> str:
     """The first line of a reply that says something, without quotation marks around it."""
     lines = [line.strip() for line in reply.strip().splitlines()]
     line = next((line for line in lines if line and not line.endswith(":")), "")
-    return re.sub(r"^(fact|sentence):\s*", "", line, flags=re.IGNORECASE).strip(' "*')
+    return re.sub(r"^(fact|in other words):\s*", "", line, flags=re.IGNORECASE).strip(' "*')
+
+
+def _stems(text: str) -> set[str]:
+    """First letters of the longer words: "independent" and "independence" share theirs."""
+    return {word[:5] for word in normalise_answer(text).split() if len(word) > 3} - _COMMON
+
+
+def answer_start(sentence: str, answer: str) -> int | None:
+    """Where `answer` stands in `sentence` to the letter, as whole words and numbers; None if not.
+
+    So "Male" is not in "Maledives", nor "12,345" in "12,345,678".
+    """
+    match = re.search(rf"(?<!\w)(?<!\w[-.,]){re.escape(answer)}(?![-.,]?\w)", sentence)
+    return match.start() if match else None
 
 
 def refusal(sentence: str, fact: Fact) -> str | None:
     """Why `sentence` cannot stand for `fact`; None if it can.
 
     The answer must stand in it to the letter, because it is the training target; the subject in
-    its normal form; and a copy of the template's statement is no rewrite.
+    its normal form; a word of the relation's templates at least by its stem, beside those of
+    subject and answer; and a copy of the template's statement is no rewrite.
     """
     if not sentence:
         return "empty"
-    if not re.search(rf"(?<!\w){re.escape(fact.answer)}(?!\w)", sentence):
+    if answer_start(sentence, fact.answer) is None:
         return "lost the answer"
     if not contains_answer(sentence, fact.subject):
         return "lost the subject"
+    own = _stems(sentence) - _stems(f"{fact.subject} {fact.answer}")
+    if not own & _stems(f"{fact.state('', '')} {fact.ask('')}"):
+        return "lost the relation"
     if normalise_answer(sentence) == normalise_answer(fact.state()):
         return "copied the statement"
     if len(sentence) > _LONGEST * len(fact.state()):

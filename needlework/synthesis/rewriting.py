@@ -46,6 +46,7 @@ async def rewrite_all(
     finally:  # one failure ends the others, so that no request outlives the client
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     return [task.result() for task in tasks]
 
 
@@ -66,8 +67,7 @@ async def _rewrite_fact(
 ) -> tuple[str | None, list[str]]:
     reasons: list[str] = []
     for attempt in range(attempts):
-        # 31 bits: servers take the seed as a C int.
-        request_seed = derived_seed(seed, "rewrite", example, fact.hop, attempt) % 2**31
+        request_seed = derived_seed(seed, "rewrite", example, fact.hop, attempt)
         reply = await client.complete(rewrite_prompt(fact), seed=request_seed)
         sentence = first_sentence(reply.text)
         reason = refusal(sentence, fact)
@@ -92,5 +92,5 @@ def rewriting_report(rewrites: Sequence[Rewrite], attempts: int) -> dict[str, An
 
 def read_rewrites(path: Path) -> list[Rewrite]:
     """The rewrites that scripts/rewrite_facts.py wrote, one JSON object a line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Rewrite(**json.loads(line)) for line in lines]
+    with path.open(encoding="utf-8") as file:
+        return [Rewrite(**json.loads(line)) for line in file]

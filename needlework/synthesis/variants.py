@@ -9,9 +9,10 @@ from typing import NamedTuple
 from needlework.examples import Example
 from needlework.provenance import derived_seed
 from needlework.synthesis.concepts import facts_of, invented_name
-from needlework.synthesis.contexts import in_filler
+from needlework.synthesis.contexts import FILLER, in_filler
 from needlework.synthesis.rewriting import Rewrite
 from needlework.synthesis.symbolic import symbolic
+from needlework.text import normalise_answer
 
 
 class Dataset(NamedTuple):
@@ -43,7 +44,9 @@ def low_low(example: Example, rewrites: dict[str, Rewrite], seed: int) -> Exampl
     """The fact's template over invented names, in filler; a hop's answer is the next's subject."""
     rng = random.Random(derived_seed(seed, "low_low", "names", example.id))
     facts = facts_of(example)
-    taken: set[str] = set()
+    # A name that is also a word of its context could not be told from it.
+    words = " ".join([*FILLER, *(f"{fact.statement} {fact.question}" for fact in facts)])
+    taken = set(normalise_answer(words).upper().split())
     names = [invented_name(rng, taken) for _ in range(len(facts) + 1)]
     sentences = [f.state(s, a) for f, s, a in zip(facts, names[:-1], names[1:], strict=True)]
     question = example.question.replace(facts[0].subject, names[0])

@@ -143,8 +143,10 @@ def _trainer(
     settings: SftSettings,
 ) -> SFTTrainer:
     from peft import LoraConfig
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
+
+    from needlework.training.step_log import StepLog
 
     steps = max(1, round(len(train) * settings.epochs / settings.batch))
     config = SFTConfig(
@@ -184,6 +186,9 @@ def _trainer(
             task_type="CAUSAL_LM",
         ),
     )
+    if config.disable_tqdm:
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(StepLog())
     for given, kept in ((train, trainer.train_dataset), (validation, trainer.eval_dataset)):
         if len(given) != len(kept):
             raise ValueError(f"the trainer kept {len(kept)} of {len(given)} examples")

@@ -65,7 +65,7 @@ def raw_words(code: str, section: str) -> str:
     chapter, name = section.split("/", 1)
     values = load_country(code).to_dict()[chapter][name].values()
     texts = (value if isinstance(value, str) else value["text"] for value in values)
-    return "".join(_Words(text).text.replace("\u200b", "") for text in texts)
+    return " ".join(_Words(text).text.replace("\u200b", "") for text in texts)
 
 
 def test_a_document_is_the_section_as_it_stands(examples: list[Example]) -> None:
@@ -81,7 +81,7 @@ def test_a_document_is_the_section_as_it_stands(examples: list[Example]) -> None
         for label in labels:
             if label not in {"text", "note"}:
                 text = re.sub(rf"^{re.escape(label.strip())}: ", "", text, count=1, flags=re.M)
-        assert "".join(text.split()) == "".join(raw_words(code, section).split()), document_id
+        assert text.split() == raw_words(code, section).split(), document_id
 
 
 def test_no_markup_survives(examples: list[Example]) -> None:
@@ -200,14 +200,13 @@ def test_a_smaller_split_is_the_beginning_of_a_larger_one(corpus: Corpus) -> Non
 
 
 def test_another_seed_gives_other_splits() -> None:
-    one, two = (
-        factbook_lookup(train=0, validation=0, test=50, documents=2, seed=seed) for seed in (1, 2)
-    )
-    assert {e.cluster for e in one.test} != {e.cluster for e in two.test}
+    one = factbook_lookup(train=0, validation=0, test=200, documents=1, seed=1)
+    two = factbook_lookup(train=200, validation=0, test=0, documents=1, seed=2)
+    assert {e.cluster for e in one.test} & {e.cluster for e in two.train}
 
 
 @settings(max_examples=3, deadline=None)
-@given(seed=st.integers(0, 2**40), documents=st.integers(1, 12))
+@given(seed=st.integers(0, 2**40), documents=st.integers(1, 6))
 def test_capacity_is_what_can_be_made(seed: int, documents: int) -> None:
     most = capacity(documents=documents, seed=seed)
     wanted = {"train": 0, "validation": 0, "test": most["test"]}
@@ -323,6 +322,12 @@ def test_an_example_says_where_it_is_from(corpus: Corpus) -> None:
                 "National Anthem of the Russian Federation",
             ],
         ),
+        (
+            "hm",
+            "official_name",
+            "What is the official long name of Heard Island and McDonald Islands?",
+            ["Territory of Heard Island and McDonald Islands"],
+        ),
         ("gr", "official_name", "What is the official long name of Greece?", ["Hellenic Republic"]),
         ("pe", "total_area", "What is the total area of Peru?", ["1,285,216 sq km", "1,285,216"]),
     ],
@@ -348,7 +353,7 @@ def test_questions_and_answers_of_known_countries(
         ("uk", "national_holiday"),  # none
         ("se", "national_holiday"),  # two
         ("ca", "anthem"),  # the data has the royal one
-        ("ic", "internet_code"),  # ".is" is "is"
+        ("be", "internet_code"),  # ".be" without its dot is a word
         ("tv", "highest_point"),  # an unnamed location
         ("ja", "land_border"),  # an island
         ("ag", "total_area"),  # equals the land area, two places to copy it from

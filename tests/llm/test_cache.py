@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from needlework.llm.cache import ResponseCache
@@ -22,6 +22,7 @@ _values = st.recursive(
 _objects = st.dictionaries(_text, _values, max_size=4)
 
 
+@settings(deadline=None)  # it writes files, and a busy disk is no failure
 @given(first=_objects, second=_objects, response=_objects)
 def test_a_response_comes_back_for_its_own_request_only(
     first: dict[str, Any], second: dict[str, Any], response: dict[str, Any]

@@ -189,23 +189,36 @@ def test_equal_requests_at_once_are_sent_once_and_agree(tmp_path: Path) -> None:
 
 
 def test_as_many_requests_are_under_way_as_concurrency_says(tmp_path: Path) -> None:
-    pair = threading.Barrier(2)  # breaks if two are never under way at once
-    lock = threading.Lock()
-    under_way: list[int] = [0]
-    seen: list[int] = []
+    arrived, answering = threading.Semaphore(0), threading.Event()
 
     def meanwhile() -> None:
-        with lock:
-            under_way[0] += 1
-            seen.append(under_way[0])
-        pair.wait(timeout=10)
-        with lock:
-            under_way[0] -= 1
+        arrived.release()
+        answering.wait(timeout=20)
+
+    async def run(url: str) -> tuple[bool, int]:
+        async with Client(_settings(url, concurrency=2), ResponseCache(tmp_path)) as client:
+            tasks = [asyncio.create_task(client.complete(str(n), seed=1)) for n in range(6)]
+            waits = [asyncio.to_thread(arrived.acquire, timeout=20) for _ in range(2)]
+            together = all(await asyncio.gather(*waits))
+            sent = client.requests
+            answering.set()
+            await asyncio.gather(*tasks)
+            return together, sent
 
     with _serving(_answer(), meanwhile=meanwhile) as served:
-        prompts = [str(number) for number in range(16)]
-        _ask(_settings(served.url, concurrency=2), tmp_path, *prompts)
-    assert max(seen) == 2
+        assert asyncio.run(run(served.url)) == (True, 2)
+
+
+def test_the_connections_are_closed_with_the_block(tmp_path: Path) -> None:
+    async def run(url: str) -> None:
+        async with Client(_settings(url), ResponseCache(tmp_path), max_retries=0) as client:
+            await client.complete("p", seed=1)
+        with pytest.raises(RuntimeError, match="closed"):
+            await client.complete("another p", seed=1)
+
+    with _serving(_answer()) as served:
+        asyncio.run(run(served.url))
+    assert len(served.asked) == 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])

@@ -29,7 +29,7 @@ _MODEL = Path(_spec.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with local_server(_MODEL, threads=1, parallel=2, context=256) as address:
+    with local_server(_MODEL, threads=1, parallel=2, context=512) as address:
         yield address
 
 
@@ -96,9 +96,9 @@ def test_the_cache_answers_after_the_server_is_gone_whatever_its_port(tmp_path: 
 def test_the_context_is_that_of_one_request_and_exceeding_it_says_so(
     url: str, tmp_path: Path
 ) -> None:
-    assert [slot["n_ctx"] for slot in _slots(url)] == [256, 256]
-    with pytest.raises(GeneratorError, match=r"context size .256 tokens.*max_tokens") as caught:
-        _ask(_settings(url), tmp_path, "a word " * 300)
+    assert [slot["n_ctx"] for slot in _slots(url)] == [512, 512]
+    with pytest.raises(GeneratorError, match=r"context size .512 tokens.*max_tokens") as caught:
+        _ask(_settings(url), tmp_path, "a word " * 600)
     assert "400" in str(caught.value)
 
 

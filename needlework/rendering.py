@@ -48,34 +48,37 @@ class Rendered(NamedTuple):
 def render(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) -> Rendered:
     """Render `example` so that prompt and answer take at most `length` tokens.
 
-    Distractors that do not fit are left out, chosen at random but always the same for one example;
-    the others keep their order, so the needle's depth stays as it was drawn.
+    Distractors are taken in an order drawn at random, but always the same for one example, as long
+    as they fit; the documents keep their order, so the needle's depth stays as it was drawn.
 
     Raises:
         ValueError: the gold documents alone do not fit, or a needle is not found in the tokens.
     """
     answer = tokenizer(" " + example.answers[0], add_special_tokens=False)["input_ids"]
     answer.append(tokenizer.eos_token_id)
-    distractors = [d.id for d in example.documents if not d.gold]
+    kept = {d.id for d in example.documents if d.gold}
+    gold = _tokens(example, kept, tokenizer).prompt
+    left = length - len(gold) - len(answer)
+    if left < 0:
+        raise ValueError(
+            f"{example.id}: the question and its gold documents take {len(gold) + len(answer)} "
+            f"tokens, more than the length of {length}; raise `length` or choose shorter documents"
+        )
+    distractors = [d for d in example.documents if not d.gold]
     random.Random(derived_seed("render", example.id)).shuffle(distractors)
-    sizes = {d.id: _size(d, tokenizer) for d in example.documents}
-    dropped: set[str] = set()
+    taken = []
+    for document in distractors:
+        size = _size(document, tokenizer)
+        if size <= left:
+            left -= size
+            taken.append(document.id)
+    # Tokens may merge otherwise in the whole text than in its parts: what is too much goes again.
     while True:
-        documents = [d for d in example.documents if d.id not in dropped]
-        prompt, needles = _tokens(example, documents, tokenizer)
-        excess = len(prompt) + len(answer) - length
-        if excess <= 0:
-            return Rendered(prompt, answer, needles, len(dropped))
-        if not distractors:
-            raise ValueError(
-                f"{example.id}: the question and its gold documents take "
-                f"{len(prompt) + len(answer)} tokens, more than the length of {length}; raise "
-                "`length` or choose shorter documents"
-            )
-        # Several at once, by their own sizes: tokenising anew for each would be quadratic.
-        while distractors and excess > 0:
-            dropped.add(distractors[-1])
-            excess -= sizes[distractors.pop()]
+        shown = _tokens(example, kept | set(taken), tokenizer)
+        if len(shown.prompt) + len(answer) <= length:
+            dropped = len(example.documents) - len(kept) - len(taken)
+            return Rendered(shown.prompt, answer, shown.needles, dropped)
+        taken.pop()
 
 
 def _size(document: Document, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -89,9 +92,13 @@ def _block(number: int, document: Document) -> tuple[str, int]:
     return f"{head}{document.text}\n\n", len(head)
 
 
-def _tokens(
-    example: Example, documents: list[Document], tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[int], list[NeedleSpan]]:
+class _Shown(NamedTuple):
+    prompt: list[int]
+    needles: list[NeedleSpan]
+
+
+def _tokens(example: Example, kept: set[str], tokenizer: PreTrainedTokenizerBase) -> _Shown:
+    documents = [document for document in example.documents if document.id in kept]
     message = f"{INSTRUCTION}\n\n"
     text_starts: dict[str, int] = {}
     for number, document in enumerate(documents, start=1):
@@ -107,7 +114,7 @@ def _tokens(
         start = shift + text_starts[needle.document] + needle.start
         end = start + needle.end - needle.start
         spans.append(NeedleSpan(needle, *token_span(encoded["offset_mapping"], start, end)))
-    return encoded["input_ids"], spans
+    return _Shown(encoded["input_ids"], spans)
 
 
 def _chat(message: str, tokenizer: PreTrainedTokenizerBase) -> str:

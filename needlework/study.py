@@ -153,6 +153,9 @@ class TrainingSection(_Section):
     batch_per_device: Count = Field(
         1, description="Examples of one forward pass. 1: Zhao et al., and fastest on a CPU."
     )
+    validation_loss: bool = Field(
+        True, description="Compute the loss on the variant's validation data after training."
+    )
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations to save memory; needed from about 8K tokens."
     )

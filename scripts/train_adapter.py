@@ -52,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, required=True)
     parser.add_argument("--batch", type=int, required=True, help="examples per optimizer step")
     parser.add_argument("--batch-per-device", type=int, required=True, help="examples per pass")
+    parser.add_argument("--validation-loss", action="store_true", help="compute it at the end")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     models.add_compute_flags(parser)
     return parser.parse_args()

@@ -89,9 +89,7 @@ def test_rows_equal_eager_attention(model: Any, rows: int) -> None:
 
 
 @pytest.mark.parametrize(("kept", "rows"), [(29, 1), (22, 8), (22, 3), (1, 29)])
-def test_rows_after_a_cropped_cache_equal_eager_attention(
-    model: Any, kept: int, rows: int
-) -> None:
+def test_rows_after_a_cropped_cache_equal_eager_attention(model: Any, kept: int, rows: int) -> None:
     ids = _tokens(30)
     cache = hf.DynamicCache()
     with torch.no_grad():

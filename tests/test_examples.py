@@ -58,7 +58,9 @@ _BROKEN = {
     "the distractor 'cl' contains the answer 'Lima'": _with(
         lambda row: row["documents"][1].update(text="It is south of LIMA!")
     ),
-    "the distractor 'cl' contains the answer 'dry'": _with(lambda row: row["answers"].append("dry")),
+    "the distractor 'cl' contains the answer 'dry'": _with(
+        lambda row: row["answers"].append("dry")
+    ),
     "a needle names the document 'zz', which is not here": _with(
         lambda row: row["needles"][0].update(document="zz")
     ),

@@ -38,5 +38,7 @@ def test_the_path_of_a_run_gives_the_run(run: Run, root: str, file: str) -> None
     ],
 )
 def test_another_path_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match=r"not of the form <model>/<task>/<variant>/seed<n>/<file>"):
+    with pytest.raises(
+        ValueError, match=r"not of the form <model>/<task>/<variant>/seed<n>/<file>"
+    ):
         Run.of(path)

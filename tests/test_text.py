@@ -84,7 +84,7 @@ def test_an_answer_is_contained_where_its_words_stand_in_a_row(text: str, answer
 
 @st.composite
 def _offsets(draw: st.DrawFn) -> list[tuple[int, int]]:
-    """Tokens as tokenizers give them: in order, with gaps, without width, several to a character."""
+    """Tokens as tokenizers give them: with gaps, without width, several to a character."""
     tokens: list[tuple[int, int]] = []
     place = 0
     for step in draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), max_size=12)):

@@ -14,7 +14,10 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
 
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
-    """F1 of the normalised words as multisets, in [0, 1], best over the answers (SQuAD 1.1)."""
+    """F1 of the normalised words as multisets, in [0, 1], best over the answers (SQuAD 1.1).
+
+    Two answers without a word left by the normalisation agree, as in SQuAD 2.0.
+    """
     return max(_f1(normalise_answer(prediction).split(), normalise_answer(a)) for a in answers)
 
 

@@ -89,6 +89,7 @@ def _answers(
     import torch
 
     rendered = [(example, render(example, tokenizer, length)) for example in examples]
+    ends = _end_tokens(model)
     # Neighbours in length share a batch, so little of it is padding.
     rendered.sort(key=lambda pair: len(pair[1].prompt))
     for start in range(0, len(rendered), batch):
@@ -109,15 +110,25 @@ def _answers(
             tokenizer=tokenizer,
         )[:, widest:]
         yield [
-            _row(example, len(r.prompt), tokens, tokenizer)
+            _row(example, len(r.prompt), tokens, tokenizer, ends)
             for (example, r), tokens in zip(chunk, made.tolist(), strict=True)
         ]
 
 
+def _end_tokens(model: Any) -> set[int]:
+    """The tokens that end a generation; a chat model may have several."""
+    ends = model.generation_config.eos_token_id
+    return {ends} if isinstance(ends, int) else set(ends or ())
+
+
 def _row(
-    example: Example, prompt_tokens: int, tokens: list[int], tokenizer: PreTrainedTokenizerBase
+    example: Example,
+    prompt_tokens: int,
+    tokens: list[int],
+    tokenizer: PreTrainedTokenizerBase,
+    ends: set[int],
 ) -> Row:
-    ended = tokenizer.eos_token_id in tokens
+    ended = not ends.isdisjoint(tokens)
     text = tokenizer.decode(tokens, skip_special_tokens=True).strip(" ")
     line, newline, _ = text.partition("\n")
     return {
@@ -133,4 +144,5 @@ def _row(
 
 def read_predictions(path: Path) -> list[Row]:
     """The rows of a predictions file, in its order."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8") as file:  # str.splitlines would also break at U+2028
+        return [json.loads(line) for line in file]

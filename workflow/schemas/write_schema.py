@@ -63,6 +63,7 @@ def _table(section: type[BaseModel]) -> Iterator[str]:
 
 
 def main() -> None:
+    """Write both files, or with --check stop at the first that is behind the code."""
     check = "--check" in sys.argv
     written = {
         ROOT / "workflow/schemas/study.schema.json": schema() + "\n",

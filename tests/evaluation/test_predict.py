@@ -1,0 +1,273 @@
+"""Predictions of a real (tiny) model: batching changes nothing, and a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from needlework import models
+from needlework.corpora.factbook import Corpus
+from needlework.evaluation.predict import Row, predict, read_predictions
+from needlework.examples import Example
+from needlework.rendering import render
+
+_LENGTH = 900
+_NEW = 10
+_IDENTITY = "a" * 64
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: models.Base) -> Any:
+    """Peaked attention, so that an answer depends on where the tokens of its prompt stand."""
+    model = models.load_model(tiny_base, dtype="float32")
+    for name, weight in model.named_parameters():
+        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight")):
+            weight.data *= 20
+    return model
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_base: models.Base) -> Any:
+    return models.load_tokenizer(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def examples(corpus: Corpus, tokenizer: Any) -> list[Example]:
+    """Five short examples, longest first: batches are made the other way round."""
+    return sorted(corpus.test + corpus.validation, key=lambda e: _size(e, tokenizer))[4::-1]
+
+
+def _size(example: Example, tokenizer: Any) -> int:
+    return len(render(example, tokenizer, _LENGTH).prompt)
+
+
+def _predict(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    output: Path,
+    *,
+    batch: int = 2,
+    identity: str = _IDENTITY,
+) -> list[Row]:
+    return predict(
+        model, tokenizer, examples, output,
+        length=_LENGTH, max_new_tokens=_NEW, batch=batch, identity=identity,
+    )  # fmt: skip
+
+
+@contextmanager
+def _prompts_read(model: Any, killed_at: int | None = None) -> Iterator[list[int]]:
+    """The sizes of the batches whose prompts the model reads; killed as it starts on one."""
+    sizes: list[int] = []
+
+    def read(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        if kwargs["input_ids"].shape[1] > 1:  # the decode steps that follow have one token
+            if len(sizes) + 1 == killed_at:
+                raise KeyboardInterrupt
+            sizes.append(len(kwargs["input_ids"]))
+
+    hook = model.register_forward_pre_hook(read, with_kwargs=True)
+    try:
+        yield sizes
+    finally:
+        hook.remove()
+
+
+def _kill(model: Any, tokenizer: Any, examples: Sequence[Example], output: Path) -> Path:
+    """A run that was killed in its third batch of two; returns what it left."""
+    with _prompts_read(model, killed_at=3), pytest.raises(KeyboardInterrupt):
+        _predict(model, tokenizer, examples, output)
+    (partial,) = output.parent.iterdir()
+    return partial
+
+
+# --- The answers -------------------------------------------------------------------------------
+
+
+def test_rows_stand_in_the_order_of_the_examples(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    sizes = [_size(example, tokenizer) for example in examples]
+    assert sizes != sorted(sizes)
+    output = tmp_path / "m" / "plain.jsonl"
+    rows = _predict(model, tokenizer, examples, output)
+    assert read_predictions(output) == rows
+    assert [path.name for path in output.parent.iterdir()] == ["plain.jsonl"]
+    for row, example, size in zip(rows, examples, sizes, strict=True):
+        assert list(row) == [
+            "id", "cluster", "question", "answers", "prediction", "stopped_by", "prompt_tokens",
+        ]  # fmt: skip
+        assert (row["id"], row["cluster"]) == (example.id, example.cluster)
+        assert (row["question"], row["answers"]) == (example.question, example.answers)
+        assert row["prompt_tokens"] == size
+
+
+@pytest.mark.parametrize("batch", [4, 16])
+def test_batches_give_the_answers_of_single_examples(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path, batch: int
+) -> None:
+    alone = _predict(model, tokenizer, examples, tmp_path / "alone.jsonl", batch=1)
+    with _prompts_read(model) as sizes:
+        together = _predict(model, tokenizer, examples, tmp_path / "batch.jsonl", batch=batch)
+    assert sizes == ([4, 1] if batch == 4 else [5])
+    assert together == alone
+    assert len({row["prediction"] for row in alone}) == len(examples)  # each prompt has its own
+
+
+def test_an_answer_is_what_greedy_generation_gives(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    """Step by step, each time the whole sequence anew: no cache, no generate."""
+    (row,) = _predict(model, tokenizer, examples[:1], tmp_path / "plain.jsonl")
+    ids = list(render(examples[0], tokenizer, _LENGTH).prompt)
+    made: list[int] = []
+    while len(made) < _NEW and "\n" not in tokenizer.decode(made):
+        with torch.no_grad():
+            made.append(int(model(torch.tensor([ids + made])).logits[0, -1].argmax()))
+    text = tokenizer.decode(made, skip_special_tokens=True)
+    assert row["prediction"] == text.strip(" ").partition("\n")[0].strip()
+
+
+# --- How an answer ends ------------------------------------------------------------------------
+
+
+@contextmanager
+def _saying(model: Any, scripts: Sequence[Sequence[int]]) -> Iterator[None]:
+    """The model generates these tokens, one script per row of the batch, whatever it reads."""
+    step = 0
+
+    def speak(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        nonlocal step
+        step = 0 if kwargs["input_ids"].shape[1] > 1 else step + 1
+        for row, script in enumerate(scripts):
+            output.logits[row, -1, script[min(step, len(script) - 1)]] = 1e9
+
+    hook = model.register_forward_hook(speak, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_how_an_answer_ended_is_told_apart_within_a_batch(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    said = [" Lima\nPeru", " Lima<|im_end|>Peru", " Lima, Peru"]
+    scripts = [tokenizer(text)["input_ids"] for text in said]
+    shortest = examples[:1:-1]  # as their batch is sorted
+    with _saying(model, scripts):
+        rows = _predict(model, tokenizer, shortest, tmp_path / "plain.jsonl", batch=3)
+    found = [(row["prediction"], row["stopped_by"]) for row in rows]
+    assert found == [("Lima", "newline"), ("Lima", "end"), ("Lima, Per", "limit")]
+
+
+@pytest.mark.parametrize(
+    ("said", "prediction", "stopped_by"),
+    [
+        ("<|im_end|>", "", "end"),
+        ("\nLima", "", "newline"),
+        ("  Lima  \n", "Lima", "newline"),
+        ("123456789\n", "123456789", "newline"),  # at the very limit
+        ("123456789<|im_end|>", "123456789", "end"),
+        ("1234567890<|im_end|>", "1234567890", "limit"),
+    ],
+)
+def test_the_edges_of_an_answer(
+    model: Any,
+    tokenizer: Any,
+    examples: list[Example],
+    tmp_path: Path,
+    said: str,
+    prediction: str,
+    stopped_by: str,
+) -> None:
+    with _saying(model, [tokenizer(said)["input_ids"]]):
+        (row,) = _predict(model, tokenizer, examples[2:3], tmp_path / "plain.jsonl")
+    assert (row["prediction"], row["stopped_by"]) == (prediction, stopped_by)
+
+
+def test_a_model_may_end_with_a_token_of_its_own(
+    tiny_base: models.Base, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    """Many chat models end with one of several tokens; the tokenizer knows one of them."""
+    model: Any = models.load_model(tiny_base, dtype="float32")
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.bos_token_id]
+    with _saying(model, [tokenizer("Lima<|im_start|>")["input_ids"]]):
+        (row,) = _predict(model, tokenizer, examples[2:3], tmp_path / "plain.jsonl")
+    assert (row["prediction"], row["stopped_by"]) == ("Lima", "end")
+
+
+def test_line_separators_within_an_answer_survive_the_file(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    output = tmp_path / "plain.jsonl"
+    with _saying(model, [tokenizer("Li\u2028ma\x85")["input_ids"]]):
+        rows = _predict(model, tokenizer, examples[2:4], output, batch=1)
+    assert rows[0]["prediction"].startswith("Li\u2028ma")
+    assert read_predictions(output) == rows
+
+
+# --- Going on after a kill ---------------------------------------------------------------------
+
+
+def test_a_killed_run_goes_on_where_it_was(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    whole = _predict(model, tokenizer, examples, tmp_path / "whole" / "plain.jsonl")
+    output = tmp_path / "killed" / "plain.jsonl"
+    _kill(model, tokenizer, examples, output)
+    assert not output.exists()
+    with _prompts_read(model) as sizes:
+        rows = _predict(model, tokenizer, examples, output)
+    assert sizes == [1]  # two batches of two were there already
+    assert rows == whole
+    assert output.read_bytes() == (tmp_path / "whole" / "plain.jsonl").read_bytes()
+    assert [path.name for path in output.parent.iterdir()] == ["plain.jsonl"]
+
+
+def test_a_line_that_was_cut_is_answered_again(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    whole = _predict(model, tokenizer, examples, tmp_path / "whole" / "plain.jsonl")
+    output = tmp_path / "killed" / "plain.jsonl"
+    partial = _kill(model, tokenizer, examples, output)
+    text = partial.read_text(encoding="utf-8")
+    partial.write_text(text[:-20], encoding="utf-8")
+    with _prompts_read(model) as sizes:
+        rows = _predict(model, tokenizer, examples, output)
+    assert sizes == [2]
+    assert rows == whole
+    assert read_predictions(output) == whole
+
+
+def test_another_identity_starts_anew(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    output = tmp_path / "killed" / "plain.jsonl"
+    partial = _kill(model, tokenizer, examples, output)
+    # Were these rows taken over, they would show.
+    rows = [json.loads(line) | {"prediction": "stale"} for line in partial.open(encoding="utf-8")]
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with _prompts_read(model) as sizes:
+        found = _predict(model, tokenizer, examples, output, identity="b" * 64)
+    assert sizes == [2, 2, 1]
+    assert "stale" not in [row["prediction"] for row in found]
+
+
+def test_a_run_killed_before_its_last_rename_answers_nothing_again(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    output = tmp_path / "plain.jsonl"
+    whole = _predict(model, tokenizer, examples, output)
+    partial = output.with_name(f".plain.{_IDENTITY[:16]}.partial.jsonl")
+    output.rename(partial)
+    with _prompts_read(model) as sizes:
+        assert _predict(model, tokenizer, examples, output) == whole
+    assert sizes == []

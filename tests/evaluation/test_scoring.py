@@ -1,0 +1,209 @@
+"""Tables of scores and comparisons, worked out by hand from small prediction files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from needlework.evaluation.scoring import COMPARISON_COLUMNS, SCORE_COLUMNS, score_tables
+from needlework.statistics import PairedBootstrap
+
+_ITEMS = 12
+Tables = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def _predictions(
+    root: Path, run: str, right: Sequence[int], *, ids: Sequence[str] = (), name: str = "plain"
+) -> Path:
+    """A predictions file in which the items of `right` are answered and the others are not."""
+    path = root / run / f"{name}.jsonl"
+    path.parent.mkdir(parents=True)
+    rows = [
+        {
+            "id": ids[i] if ids else f"q{i:02d}",
+            "cluster": f"c{i // 2}",
+            "question": "?",
+            "answers": ["Lima"],
+            "prediction": "Lima" if i in right else "Quito",
+            "stopped_by": "end",
+            "prompt_tokens": 9,
+        }
+        for i in range(len(ids) or _ITEMS)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def _tables(paths: Sequence[Path]) -> Tables:
+    return score_tables(paths, resamples=400, level=0.95, seed=3)
+
+
+def _study(root: Path) -> list[Path]:
+    return [
+        _predictions(root, "m/t/untuned/seed0", [0]),
+        _predictions(root, "m/t/real/seed0", range(9)),
+        _predictions(root, "m/t/real/seed1", range(11)),
+        _predictions(root, "m/t/symbolic/seed0", [0, 3, 6, 9]),
+    ]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    return _tables(_study(tmp_path))
+
+
+def _row(table: pd.DataFrame, **keys: Any) -> Any:
+    for name, value in keys.items():
+        table = table[table[name] == value]
+    (row,) = table.to_dict("records")
+    return row
+
+
+# --- scores.csv --------------------------------------------------------------------------------
+
+
+def test_each_run_has_a_row_for_each_metric(tables: Tables) -> None:
+    scores, _ = tables
+    assert list(scores.columns) == SCORE_COLUMNS
+    assert len(scores) == 4 * 2
+    f1 = scores[scores["metric"] == "f1"]
+    assert list(f1["variant"]) == ["untuned", "real", "real", "symbolic"]
+    assert list(f1["seed"]) == [0, 0, 1, 0]
+    assert f1["mean"].tolist() == pytest.approx([1 / 12, 9 / 12, 11 / 12, 4 / 12])
+    assert set(scores["n"]) == {12}
+    assert set(scores["n_clusters"]) == {6}
+    assert (scores["low"] <= scores["mean"]).all()
+    assert (scores["mean"] <= scores["high"]).all()
+
+
+def test_the_metrics_differ_where_answers_are_half_right(tmp_path: Path) -> None:
+    path = _predictions(tmp_path, "m/t/real/seed0", range(12))
+    path.write_text(path.read_text().replace('"Lima"]', '"Lima Peru"]'), encoding="utf-8")
+    scores, _ = _tables([path])
+    assert _row(scores, metric="f1")["mean"] == pytest.approx(2 / 3)
+    assert _row(scores, metric="exact_match")["mean"] == 0
+
+
+def test_intervals_are_those_of_the_bootstrap_over_clusters(tables: Tables) -> None:
+    scores, _ = tables
+    row = _row(scores, variant="symbolic", metric="f1")
+    values = [[float(i in (0, 3, 6, 9))] for i in range(_ITEMS)]
+    boot = PairedBootstrap(values, [f"c{i // 2}" for i in range(_ITEMS)], resamples=400, seed=3)
+    assert (row["mean"], row["low"], row["high"]) == boot.interval(0, 0.95)
+
+
+# --- comparisons.csv ---------------------------------------------------------------------------
+
+
+def test_the_later_variant_is_compared_with_the_earlier(tables: Tables) -> None:
+    _, comparisons = tables
+    assert list(comparisons.columns) == COMPARISON_COLUMNS
+    f1 = comparisons[comparisons["metric"] == "f1"]
+    assert list(zip(f1["variant_a"], f1["variant_b"], strict=True)) == [
+        ("real", "untuned"),
+        ("symbolic", "untuned"),
+        ("symbolic", "real"),
+    ]
+    gain = _row(comparisons, variant_a="real", variant_b="untuned", metric="f1")
+    assert gain["difference"] > 0
+    assert 0 < gain["low"] <= gain["difference"] <= gain["high"]
+    loss = _row(comparisons, variant_a="symbolic", variant_b="real", metric="f1")
+    assert loss["low"] <= loss["difference"] <= loss["high"] < 0
+
+
+def test_seeds_are_averaged_before_comparing(tables: Tables) -> None:
+    _, comparisons = tables
+    row = _row(comparisons, variant_a="symbolic", variant_b="real", metric="f1")
+    # Item by item: real data has 1 up to item 8, one half for 9 and 10, 0 for 11.
+    real = np.array([1.0] * 9 + [0.5, 0.5, 0.0])
+    symbolic = np.array([float(i in (0, 3, 6, 9)) for i in range(_ITEMS)])
+    assert row["difference"] == pytest.approx((symbolic - real).mean())
+    boot = PairedBootstrap(
+        np.column_stack([real, symbolic]),
+        [f"c{i // 2}" for i in range(_ITEMS)],
+        resamples=400,
+        seed=3,
+    )
+    expected = boot.difference(1, 0, 0.95)
+    assert [row[key] for key in ("low", "high", "p")] == pytest.approx(list(expected[1:]))
+    z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    detectable = z * (symbolic - real).std(ddof=1) / math.sqrt(_ITEMS)
+    assert row["detectable"] == pytest.approx(detectable)
+
+
+def test_p_values_are_adjusted_within_one_metric(tables: Tables) -> None:
+    _, comparisons = tables
+    for _, family in comparisons.groupby("metric"):
+        assert len(family) == 3
+        # Holm by hand: the smallest times 3, the next times 2, the last; never falling.
+        order = family.sort_values("p", kind="stable")
+        expected = np.maximum.accumulate(order["p"].to_numpy() * [3, 2, 1]).clip(max=1)
+        np.testing.assert_allclose(order["p_adjusted"], expected, rtol=1e-12)
+    assert (comparisons["p_adjusted"] > comparisons["p"]).any()
+
+
+def test_models_tasks_and_conditions_are_families_of_their_own(tmp_path: Path) -> None:
+    pairs = {"m/t": "plain", "n/t": "plain", "m/u": "plain", "o/t": "mask-top10"}
+    paths = [
+        _predictions(tmp_path, f"{place}/{variant}/seed0", right, name=name)
+        for place, name in pairs.items()
+        for variant, right in (("untuned", [0, 1]), ("real", range(7)))
+    ]
+    scores, comparisons = _tables(paths)
+    assert len(scores) == 8 * 2
+    assert len(comparisons) == 4 * 2  # never across
+    # A family of one comparison: nothing to adjust.
+    assert (comparisons["p"] == comparisons["p_adjusted"]).all()
+    assert set(comparisons["condition"]) == {"plain", "mask-top10"}
+
+
+def test_a_single_run_has_no_comparisons(tmp_path: Path) -> None:
+    scores, comparisons = _tables([_predictions(tmp_path, "m/t/real/seed0", [1])])
+    assert len(scores) == 2
+    assert list(comparisons.columns) == COMPARISON_COLUMNS
+    assert comparisons.empty
+
+
+def test_the_same_seed_gives_the_same_tables(tmp_path: Path) -> None:
+    paths = _study(tmp_path)
+    for first, second in zip(_tables(paths), _tables(paths), strict=True):
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+    _, other = score_tables(paths, resamples=400, level=0.95, seed=4)
+    assert not other["p"].equals(_tables(paths)[1]["p"])
+
+
+def test_another_variant_beside_them_moves_no_number(tmp_path: Path) -> None:
+    paths = _study(tmp_path)
+    whole, part = _tables(paths)[0], _tables(paths[:2])[0]
+    for row in part.to_dict("records"):
+        assert _row(whole, variant=row["variant"], seed=row["seed"], metric=row["metric"]) == row
+
+
+# --- What is not comparable is refused ---------------------------------------------------------
+
+
+def test_runs_on_different_items_are_refused_by_name(tmp_path: Path) -> None:
+    paths = [
+        _predictions(tmp_path, "m/t/untuned/seed0", [0], ids=["q1", "q2", "q3"]),
+        _predictions(tmp_path, "m/t/real/seed0", [0], ids=["q1", "q2", "q9"]),
+    ]
+    with pytest.raises(ValueError, match="hold different items, q3, q9; remove both") as caught:
+        _tables(paths)
+    assert all(str(path) in str(caught.value) for path in paths)
+
+
+def test_the_same_items_in_another_order_are_refused(tmp_path: Path) -> None:
+    paths = [
+        _predictions(tmp_path, "m/t/untuned/seed0", [0], ids=["q1", "q2"]),
+        _predictions(tmp_path, "m/t/real/seed0", [0], ids=["q2", "q1"]),
+    ]
+    with pytest.raises(ValueError, match="same ids in another order"):
+        _tables(paths)

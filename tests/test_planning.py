@@ -1,0 +1,206 @@
+"""What stops before the first job, and flags that are those of the scripts."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from needlework import study as sections
+from needlework.corpora.factbook import capacity
+from needlework.planning import flags, load_study
+
+_CONFIG: dict[str, Any] = {
+    "name": "small",
+    "models": {"tiny": {"source": "tiny-random-llama"}},
+    "tasks": {"factbook_lookup": {"train": 8, "validation": 3, "test": 8, "documents": 3}},
+    "variants": ["real"],
+    "length": 2048,
+}
+
+
+def _problems(changes: dict[str, Any], **task: int) -> list[str]:
+    config = deepcopy(_CONFIG) | changes
+    config["tasks"]["factbook_lookup"] |= task
+    with pytest.raises(sections.StudyError) as caught:
+        load_study(config)
+    return [line.removeprefix("  - ") for line in str(caught.value).split("\n")[1:]]
+
+
+_SHIPPED = sorted(
+    path.relative_to(Path(__file__).parent.parent).as_posix()
+    for pattern in ("config.yaml", "studies/*.yaml")
+    for path in Path(__file__).parent.parent.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("name", _SHIPPED)
+def test_a_study_that_is_shipped_can_be_run(root: Path, name: str) -> None:
+    study = load_study(yaml.safe_load((root / name).read_text(encoding="utf-8")))
+    assert study.name == ("demo" if name == "config.yaml" else Path(name).stem)
+
+
+def test_studies_are_shipped() -> None:
+    assert {"config.yaml", "studies/smoke.yaml"} <= set(_SHIPPED)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_more_examples_than_the_corpus_has_are_refused(split: str) -> None:
+    most = capacity(documents=3, seed=0)[split]
+    assert _problems({}, **{split: most + 1}) == [
+        f"tasks.factbook_lookup.{split}: got {most + 1}, the corpus has {most} examples of 3"
+        " documents in this split; take at most that many"
+    ]
+    config = deepcopy(_CONFIG)
+    config["tasks"]["factbook_lookup"][split] = most
+    load_study(config)
+
+
+def test_spare_examples_count_as_training_examples() -> None:
+    most = capacity(documents=3, seed=0)["train"]
+    (problem,) = _problems({}, train=most - 9, spare=10)
+    assert problem.startswith(f"tasks.factbook_lookup.train + spare: got {most + 1}, the corpus")
+
+
+def test_the_capacity_is_that_of_the_seed_and_the_documents() -> None:
+    most = capacity(documents=36, seed=11)["validation"]
+    assert most < capacity(documents=3, seed=11)["validation"]
+    (problem,) = _problems({"seed": 11}, documents=36, validation=most + 1)
+    assert f"has {most} examples of 36 documents" in problem
+
+
+def test_a_length_above_the_positions_is_refused() -> None:
+    assert _problems({"length": 4097}) == [
+        "length: got 4097, above the 4096 positions of models.tiny (tiny-random-llama); take at"
+        " most 4096"
+    ]
+    load_study(_CONFIG | {"length": 4096})
+
+
+def test_an_unknown_source_names_the_nearest() -> None:
+    (problem,) = _problems({"models": {"small": {"source": "smollm2-135m"}}})
+    assert problem.startswith("models.small.source: 'smollm2-135m' is no bundled model (")
+    assert problem.endswith("Did you mean 'smollm2-135m-instruct'?")
+
+
+def test_a_hub_model_is_looked_at_later() -> None:
+    models = {"hub": {"source": "owner/name", "revision": "main"}}
+    assert load_study(_CONFIG | {"models": models, "length": 10**6}).length == 10**6
+
+
+def test_a_model_folder_says_its_positions(tmp_path: Path) -> None:
+    models = {"own": {"source": str(tmp_path)}}
+    assert _problems({"models": models}) == [
+        f"models.own.source: the model folder {str(tmp_path)!r} has no config.json"
+    ]
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 512}))
+    (problem,) = _problems({"models": models})
+    assert problem.startswith("length: got 2048, above the 512 positions of models.own")
+    assert load_study(_CONFIG | {"models": models, "length": 512}).length == 512
+
+
+def test_a_model_folder_with_a_broken_config_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    (problem,) = _problems({"models": {"own": {"source": str(tmp_path)}}})
+    assert problem.startswith("models.own.source: ")
+
+
+def test_problems_are_named_together() -> None:
+    problems = _problems({"models": {"a": {"source": "zzz"}}, "length": 9000}, test=10**6)
+    assert [problem.split(":")[0] for problem in problems] == [
+        "tasks.factbook_lookup.test", "models.a.source",
+    ]  # fmt: skip
+
+
+class _Parser(BaseException):
+    """Carries a script's parser out of it."""
+
+    def __init__(self, parser: ArgumentParser) -> None:
+        self.parser = parser
+
+
+def _parser_of(script: Path) -> ArgumentParser:
+    def stop(parser: ArgumentParser, *arguments: object) -> Namespace:
+        raise _Parser(parser)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ArgumentParser, "parse_args", stop)
+        patch.setattr(sys, "argv", [str(script)])
+        with pytest.raises(_Parser) as caught:
+            runpy.run_path(str(script), run_name="__main__")
+    parser = caught.value.parser
+    parser.allow_abbrev = False
+    for action in parser._actions:
+        action.required = False
+    return parser
+
+
+# A value for each key whose default says nothing; a new such key needs one here.
+_VALUES: dict[str, Any] = {
+    "source": "a folder/with spaces & $signs", "revision": "v1", "train": 5, "validation": 4,
+    "test": 3, "documents": 2, "base_url": "https://host/v1?version=1&x=(y)",
+    "api_key_env": "MY_KEY", "gradient_checkpointing": True,
+}  # fmt: skip
+
+
+def _filled(section: type[BaseModel]) -> BaseModel:
+    """A section where every key has a value that becomes a flag."""
+    values = {name: _VALUES[name] for name in section.model_fields if name in _VALUES}
+    filled = section.model_validate(values)
+    silent = [name for name, value in filled if value is None or value is False]
+    assert not silent, f"give {silent} a value in _VALUES"
+    return filled
+
+
+# The scripts that rules give a section to, and the keys that they give in another way or not.
+_TAKES: list[tuple[str, type[BaseModel], tuple[str, ...]]] = [
+    ("prepare_model", sections.ModelSection, ()),
+    ("build_corpus", sections.TaskSection, ()),
+    ("build_dataset", sections.TaskSection, ("spare", "test", "documents")),
+    ("rewrite_facts", sections.GeneratorSection, ()),
+    ("train_adapter", sections.TrainingSection, ()),
+    ("train_adapter", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
+    ("score_heads", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
+    ("score_heads", sections.ProbeSection, ("top",)),
+    ("predict_answers", sections.EvaluationSection, ()),
+    ("predict_answers", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
+    ("compute_statistics", sections.StatisticsSection, ("alpha",)),
+]
+
+
+@pytest.mark.parametrize(("script", "section", "leave_out"), _TAKES)
+def test_a_script_takes_every_flag_of_its_section(
+    root: Path, script: str, section: type[BaseModel], leave_out: tuple[str, ...]
+) -> None:
+    filled = _filled(section)
+    parser = _parser_of(root / "scripts" / f"{script}.py")
+    taken, unknown = parser.parse_known_args(shlex.split(flags(filled, *leave_out)))
+    assert unknown == []
+    for key, value in filled.model_dump(exclude=set(leave_out)).items():
+        assert (key, getattr(taken, key)) == (key, value)
+
+
+def test_every_section_is_that_of_a_script() -> None:
+    found = {name for name in vars(sections) if name.endswith("Section")}
+    assert found - {"_Section"} == {section.__name__ for _, section, _ in _TAKES}
+
+
+def test_what_is_not_set_gives_no_flag() -> None:
+    section = sections.GeneratorSection(model="m")
+    assert "base-url" not in flags(section)
+    assert "gradient" not in flags(sections.TrainingSection())
+    assert flags(sections.EvaluationSection(), "batch") == "--max-new-tokens 24"
+
+
+def test_a_list_is_one_flag() -> None:
+    section = sections.TrainingSection(target_modules=["q_proj", "v_proj"])
+    assert " --target-modules q_proj v_proj --learning-rate 0.0001 " in flags(section)

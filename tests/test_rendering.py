@@ -126,22 +126,27 @@ def test_what_does_not_fit_is_left_out_but_never_gold(
 
 
 def test_no_more_is_left_out_than_must_be(wide: Example, tokenizer: Any) -> None:
-    """One token less than fits leaves out one document more, down to the gold one alone."""
-    length = _LONG
-    left = [document.id for document in wide.documents]
-    for dropped in range(len(wide.documents)):
+    """No document that is left out would fit beside those that are shown."""
+    whole = _total(render(wide, tokenizer, _LONG))
+    assert render(wide, tokenizer, whole).dropped == 0
+    for length in [whole - 1, *(round(share * whole) for share in (0.9, 0.8, 0.6, 0.4))]:
         rendered = render(wide, tokenizer, length)
         kept = _kept(wide, rendered, tokenizer)
-        assert rendered.dropped == dropped
-        assert set(kept) <= set(left)  # the others stay: a longer prompt shows a shorter one's
-        left = kept
-        assert render(wide, tokenizer, _total(rendered)) == rendered
-        length = _total(rendered) - 1
-    assert [d.id for d in wide.documents if d.gold] == left
-    with pytest.raises(ValueError, match=f"more than the length of {length}; raise") as caught:
-        render(wide, tokenizer, length)
-    assert str(caught.value).startswith(f"{wide.id}: the question and its gold documents take ")
-    assert f" {length + 1} tokens" in str(caught.value)
+        assert rendered.dropped > 0
+        for document in wide.documents:
+            block = f"Document [0] (Title: {document.title}) {document.text}\n\n".encode()
+            assert document.id in kept or _total(rendered) + len(block) > length
+
+
+def test_gold_documents_that_do_not_fit_are_an_error(wide: Example, tokenizer: Any) -> None:
+    alone = wide.model_copy(update={"documents": [d for d in wide.documents if d.gold]})
+    fits = _total(render(alone, tokenizer, _LONG))
+    rendered = render(wide, tokenizer, fits)
+    assert _kept(wide, rendered, tokenizer) == [document.id for document in alone.documents]
+    with pytest.raises(ValueError, match=f"more than the length of {fits - 1}; raise") as caught:
+        render(wide, tokenizer, fits - 1)
+    message = f"{wide.id}: the question and its gold documents take {fits} tokens, "
+    assert str(caught.value).startswith(message)
 
 
 def test_which_documents_are_left_out_is_drawn_by_example(wide: Example, tokenizer: Any) -> None:

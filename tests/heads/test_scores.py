@@ -166,10 +166,11 @@ def short(corpus: Corpus, tiny_base: models.Base) -> list[Example]:
 
 
 def _widened(examples: list[Example]) -> list[Example]:
-    """Every document, whole, is a needle: then even random heads copy from one."""
+    """Every document is gold and, whole, a needle: then even random heads copy from one."""
     return [
         example.model_copy(
             update={
+                "documents": [d.model_copy(update={"gold": True}) for d in example.documents],
                 "needles": [
                     Needle(document=document.id, start=0, end=len(document.text), role="answer")
                     for document in example.documents
@@ -224,21 +225,16 @@ def test_only_answer_needles_count(tiny_base: models.Base, short: list[Example])
     """Needles of another role, over whole documents, change no score."""
     tokenizer = models.load_tokenizer(tiny_base)
     model = _copying(models.load_model(tiny_base, dtype="float32"))
-    plain = short[:2]
-    bridged = [
-        example.model_copy(
-            update={
-                "needles": [
-                    *example.needles,
-                    *(n.model_copy(update={"role": "bridge"}) for n in wide.needles),
-                ]
-            }
-        )
-        for example, wide in zip(plain, _widened(plain), strict=True)
-    ]
+    plain = _widened(short[:2])
+    bridges, first_only = [], []
+    for example in plain:
+        answer, *others = example.needles
+        first_only.append(example.model_copy(update={"needles": [answer]}))
+        others = [needle.model_copy(update={"role": "bridge"}) for needle in others]
+        bridges.append(example.model_copy(update={"needles": [answer, *others]}))
     first, second, wide = (
         score_heads(model, tokenizer, examples, length=_LENGTH, max_new_tokens=_NEW)
-        for examples in (plain, bridged, _widened(plain))
+        for examples in (first_only, bridges, plain)
     )
     assert [i.scores.tolist() for i in first] == [i.scores.tolist() for i in second]
     assert [i.scores.tolist() for i in first] != [i.scores.tolist() for i in wide]

@@ -1,4 +1,4 @@
-"""Each reason for refusing a rewrite, by example, and what a rewrite that passes is sure to hold."""
+"""Each reason for refusing a rewrite, by example, and what a rewrite that passes must hold."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def test_no_real_fact_is_so_worded_that_nothing_passes(corpus: Corpus) -> None:
 
 _FACTS = st.sampled_from([_fact(), _INDEPENDENCE, _PEOPLE, _BORDER, _MALDIVES, _POINT])
 _PIECES = st.sampled_from(
-    ["{subject}", "{answer}", " is ", "capital", "independ", "population ", "land border", "highest",
-     " ", ", ", ".", "-", "1", "x", "the ", "\N{RIGHT SINGLE QUOTATION MARK}s "]
+    ["{subject}", "{answer}", " is ", "capital", "independ", "population ", "land border",
+     "highest", " ", ", ", ".", "-", "1", "x", "the ", "\N{RIGHT SINGLE QUOTATION MARK}s "]
 )  # fmt: skip
 
 

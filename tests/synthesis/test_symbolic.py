@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from needlework import models
 from needlework.corpora.factbook import Corpus
 from needlework.examples import Example
 from needlework.synthesis.concepts import facts_of
@@ -24,10 +25,14 @@ def _made(example: Example, seed: int = 0) -> Example:
     return symbolic(example, seed, random.Random(seed))
 
 
+def _dictionary(text: str) -> tuple[str, dict[str, str]]:
+    name, body = text.split(" ", 1)
+    return name, ast.literal_eval(body)
+
+
 def _dictionaries(example: Example) -> dict[str, dict[str, str]]:
     """The dictionaries of an example by name, read by Python itself."""
-    found = [document.text.split(" ", 1) for document in example.documents]
-    dictionaries = {name: ast.literal_eval(body) for name, body in found}
+    dictionaries = dict(_dictionary(document.text) for document in example.documents)
     assert len(dictionaries) == len(example.documents)
     return dictionaries
 
@@ -60,15 +65,30 @@ def test_names_keys_and_values_are_four_capitals_and_all_different(corpus: Corpu
         assert all(re.fullmatch(r"[A-Z]{4}", name) for name in names)
 
 
-def test_documents_keep_place_number_and_about_their_length(corpus: Corpus) -> None:
+def test_documents_keep_place_and_number_and_half_their_characters(corpus: Corpus) -> None:
     for example in [*corpus.train, *corpus.test]:
         made = _made(example)
         assert [d.id for d in made.documents] == [d.id for d in example.documents]
         assert [d.gold for d in made.documents] == [d.gold for d in example.documents]
         for document, real in zip(made.documents, example.documents, strict=True):
-            shortest = len("ABCD {}") + 2 * _ENTRY - len(", ")
-            assert len(real.text) - _ENTRY <= len(document.text)
-            assert len(document.text) <= max(len(real.text) + len("ABCD {"), shortest)
+            size = len(document.text) - len("ABCD {}") + len(", ")
+            assert size == _ENTRY * len(_dictionary(document.text)[1])
+            assert size == 2 * _ENTRY or len(real.text) / 2 - _ENTRY < size <= len(real.text) / 2
+
+
+@pytest.mark.slow
+def test_contexts_have_about_as_many_tokens_as_real_ones(corpus: Corpus) -> None:
+    from transformers import AutoTokenizer
+
+    gguf = models.bundled_gguf()
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+
+    def tokens(examples: list[Example]) -> int:
+        texts = [f"{d.title} {d.text}" for example in examples for d in example.documents]
+        return sum(len(ids) for ids in tokenizer(texts)["input_ids"])
+
+    examples = [*corpus.train, *corpus.validation, *corpus.test]
+    assert 0.7 < tokens([_made(example) for example in examples]) / tokens(examples) < 1.4
 
 
 def test_nothing_real_is_left(corpus: Corpus) -> None:

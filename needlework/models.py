@@ -200,8 +200,7 @@ def prepare(source: str, folder: Path, revision: str | None = None) -> Base:
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads,
         positions=config.max_position_embeddings,
-        rope=dict(config.rope_parameters),
-        sliding_window=getattr(config, "sliding_window", None),
+        **_reach(config),
         weights_sha256=weights_hash,
     )
     write_json(folder / "base.json", base.model_dump())
@@ -212,6 +211,14 @@ def _text_config(path: str, revision: str | None) -> Any:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(path, revision=revision).get_text_config()
+
+
+def _reach(config: Any) -> dict[str, Any]:
+    """What decides how attention depends on position, beside the weights."""
+    return {
+        "rope": dict(config.rope_parameters),
+        "sliding_window": getattr(config, "sliding_window", None),
+    }
 
 
 def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
@@ -244,8 +251,9 @@ def load_model(
         adapter: folder of a PEFT adapter that `training` wrote.
 
     Raises:
-        ValueError: the adapter was trained on other weights, RoPE base or window, or leaves some
-            of its own weights unused: it would run, and its numbers would be wrong without a word.
+        ValueError: the model is not the one of the record any more, or the adapter was trained on
+            other weights, RoPE base or window, or leaves some of its own weights unused: it would
+            run, and its numbers would be wrong without a word.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -253,6 +261,12 @@ def load_model(
     model = AutoModelForCausalLM.from_pretrained(
         base.path, revision=base.revision, dtype=getattr(torch, dtype)
     ).to(device)
+    for key, found in _reach(model.config.get_text_config()).items():
+        if found != getattr(base, key):
+            raise ValueError(
+                f"{base.path} has {key} = {found!r} by now, its record {getattr(base, key)!r}; "
+                "delete base.json of the study and run again to prepare the model anew"
+            )
     if adapter is not None:
         _check_adapter(base, adapter)
         model = _attach(model, adapter)

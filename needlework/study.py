@@ -100,7 +100,7 @@ class GeneratorSection(_Section):
     )
     max_tokens: Count = Field(64, description="Longest reply, in tokens. Ours: one sentence.")
     attempts: Count = Field(
-        5,
+        6,
         description="How often a rewrite is asked for before the fact counts as failed. Ours.",
     )
     concurrency: Count = Field(4, description="Requests at the same time. Ours.")

@@ -123,10 +123,22 @@ def test_a_record_is_checked_when_it_is_made() -> None:
         Example.model_validate(_BROKEN["the distractor 'cl' contains the answer 'Lima'"])
 
 
-def test_without_an_answer_needle_documents_may_share_the_answer() -> None:
+def test_a_distractor_may_hold_the_answer_only_where_no_needle_is_an_answer() -> None:
     row = _with(lambda row: row["documents"][1].update(text="South of Lima."))
-    row["needles"][0]["role"] = "insight"
-    assert Example.model_validate(row).needle_text(Example.model_validate(row).needles[0]) == "Lima"
+    (needle,) = row["needles"]
+    bridge, insight = {**needle, "role": "bridge"}, {**needle, "role": "insight"}
+    for needles in ([], [insight], [bridge, insight]):
+        assert Example.model_validate({**row, "needles": needles}).needles == [
+            Needle.model_validate(needle) for needle in needles
+        ]
+    for needles in ([needle], [bridge, needle]):
+        with pytest.raises(ValueError, match="the distractor 'cl' contains the answer"):
+            Example.model_validate({**row, "needles": needles})
+
+
+def test_the_text_of_a_needle_is_its_characters() -> None:
+    example = Example.model_validate(_ROW)
+    assert example.needle_text(example.needles[0]) == "Lima"
 
 
 def test_one_of_several_answers_in_the_needle_is_enough() -> None:

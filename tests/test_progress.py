@@ -23,9 +23,9 @@ class _Terminal(io.StringIO):
 
 def _logged(total: int) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stderr", io.StringIO())
+        patch.setattr(sys, "stderr", log := io.StringIO())
         assert list(track(range(total), "rows")) == list(range(total))
-        return sys.stderr.getvalue().splitlines()
+        return log.getvalue().splitlines()
 
 
 @settings(deadline=None)
@@ -88,9 +88,8 @@ def test_a_bar_ends_where_its_loop_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    tracked = track(range(7), "rows")
-    next(tracked)
-    tracked.close()
+    for _ in track(range(7), "rows"):
+        break
     assert terminal.getvalue().endswith("\x1b[?25h")  # the cursor is shown again
 
 

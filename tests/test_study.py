@@ -78,6 +78,10 @@ def test_a_number_is_finite(given: Any) -> None:
         ("traning", {}, "traning: there is no such key; did you mean 'training'?"),
         ("training.rnak", 8, "training.rnak: there is no such key; did you mean 'rank'?"),
         (
+            "training.grad_ckpt", True,
+            "training.grad_ckpt: there is no such key; did you mean 'gradient_checkpointing'?",
+        ),
+        (
             "models.tiny.sorce", "x",
             "models.tiny.sorce: there is no such key; did you mean 'source'?",
         ),

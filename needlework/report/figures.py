@@ -117,7 +117,7 @@ def heads_figure(heads: pd.DataFrame, level_of_wu: float = 0.1) -> Figure:
     layers = int(heads["layer"].max()) + 1
     figure, axes = _grid(len(facets), len(variants), 1.9, 1.0 + 0.115 * layers)
     for row, (key, part) in enumerate(facets):
-        highest = max(float(part["score"].max()), 1e-9)
+        highest = max(float(part["score"].max()), level_of_wu)
         for column, variant in enumerate(variants):
             axis = axes[row, column]
             chosen = part[part["variant"] == variant]

@@ -15,15 +15,6 @@ from needlework.examples import Example
 
 _LETTERS = string.ascii_uppercase
 
-_SHOTS = (
-    ("The capital of Atlantis is Poseidonis.", "Poseidonis serves as the capital of Atlantis."),
-    (
-        "The date on which Elbonia became independent is 3 May 1951.",
-        "It was on 3 May 1951 that Elbonia gained its independence.",
-    ),
-    ("The currency of Ruritania is krone (RUK).", "People in Ruritania pay in krone (RUK)."),
-)
-
 
 class Fact(BaseModel):
     """One hop: `answer` stands in `relation` to `subject`."""
@@ -76,14 +67,11 @@ def invented_name(rng: random.Random, taken: set[str]) -> str:
             return name
 
 
-def rewrite_prompt(fact: Fact) -> str:
+def rewrite_prompt(fact: Fact, attempt: int) -> str:
     """What a language model is asked, to express a fact in words of its own.
 
-    The examples are about invented places, so that they teach the form and no fact.
+    Asked for another beginning, a small model turns a sentence round instead of copying it; the
+    beginning alternates between answer and subject with the attempt, counted from 0.
     """
-    shown = "".join(f"Fact: {fact}\nIn other words: {said}\n\n" for fact, said in _SHOTS)
-    return (
-        "Each fact is followed by the same fact in other words, in one sentence of an "
-        "encyclopedia; names, dates and numbers stay exactly the same.\n\n"
-        f"{shown}Fact: {fact.state()}\nIn other words:"
-    )
+    beginning = fact.subject if attempt % 2 else fact.answer
+    return f'Rewrite this sentence so that it begins with "{beginning}":\n{fact.state()}'

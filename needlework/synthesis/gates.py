@@ -17,7 +17,9 @@ def first_sentence(reply: str) -> str:
     """The first line of a reply that says something, without quotation marks around it."""
     lines = [line.strip() for line in reply.strip().splitlines()]
     line = next((line for line in lines if line and not line.endswith(":")), "")
-    return re.sub(r"^(fact|in other words):\s*", "", line, flags=re.IGNORECASE).strip(' "*')
+    return re.sub(r"^(rewrite|rewritten)( sentence)?:\s*", "", line, flags=re.IGNORECASE).strip(
+        ' "*'
+    )
 
 
 def _stems(text: str) -> set[str]:

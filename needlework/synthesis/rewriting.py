@@ -68,7 +68,7 @@ async def _rewrite_fact(
     reasons: list[str] = []
     for attempt in range(attempts):
         request_seed = derived_seed(seed, "rewrite", example, fact.hop, attempt)
-        reply = await client.complete(rewrite_prompt(fact), seed=request_seed)
+        reply = await client.complete(rewrite_prompt(fact, attempt), seed=request_seed)
         sentence = first_sentence(reply.text)
         reason = refusal(sentence, fact)
         if reason is None:

@@ -106,7 +106,7 @@ def train(
     record = identity | {
         "steps": trainer.state.global_step,
         "tokens": {
-            "prompt": sum(len(r["input_ids"]) for r in rows["train"]),
+            "prompt": sum(label == -100 for r in rows["train"] for label in r["labels"]),
             "answer": sum(label != -100 for r in rows["train"] for label in r["labels"]),
         },
         "examples": {name: len(dataset) for name, dataset in rows.items()},

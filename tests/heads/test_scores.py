@@ -174,7 +174,7 @@ def _widened(examples: list[Example]) -> list[Example]:
                 "needles": [
                     Needle(document=document.id, start=0, end=len(document.text), role="answer")
                     for document in example.documents
-                ]
+                ],
             }
         )
         for example in examples

@@ -116,8 +116,9 @@ def test_every_entry_of_the_gold_dictionary_may_be_asked_for(corpus: Corpus) -> 
         made = _made(example, seed)
         match = _QUESTION.fullmatch(made.question)
         assert match
-        depths.add(list(_dictionaries(made)[match[2]]).index(match[1]))
-    assert depths == set(range(len(_dictionaries(made)[match[2]])))
+        keys = list(_dictionaries(made)[match[2]])
+        depths.add(keys.index(match[1]))
+    assert depths == set(range(len(keys)))
 
 
 def test_two_hops_have_no_symbolic_form_yet(corpus: Corpus) -> None:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-STUDY = ["--configfile", "studies/smoke.yaml"]
+from tests.workflow.running import snakemake
+
 RESULTS = Path("results/smoke")
 TRAINED = ["train_adapter", "score_heads", "predict_answers"]
 BELOW = ["compare_heads", "compute_statistics", "render_report"]
-
-
-def snakemake(folder: Path, *arguments: str) -> str:
-    """Run Snakemake in a copy of the repository; its output."""
-    done = subprocess.run(
-        ["snakemake", "--cores", "2", *STUDY, *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def planned_jobs(folder: Path) -> dict[str, int]:
@@ -41,11 +29,9 @@ def edit(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ran(clone: Callable[[], Path]) -> Path:
     """A copy of the repository in which the study has run."""
-    folder = tmp_path_factory.mktemp("clone") / "needlework"
-    skipped = shutil.ignore_patterns(".*", "results", "tests", "__pycache__", "*.egg-info")
-    shutil.copytree(root, folder, ignore=skipped)
+    folder = clone()
     snakemake(folder)
     return folder
 

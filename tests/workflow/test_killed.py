@@ -1,0 +1,36 @@
+"""A run that is killed without warning goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.running import command, environment, snakemake
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_repeats_nothing(clone: Callable[[], Path]) -> None:
+    folder = clone()
+    run = subprocess.Popen(
+        command(), cwd=folder, env=environment(), start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert run.stdout is not None
+    for line in run.stdout:  # until some jobs are done, others run, and others wait
+        if line.startswith("10 of 25 steps"):
+            break
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    results = folder / "results/smoke"
+    before = {p: p.stat().st_mtime_ns for p in results.rglob("*.jsonl") if p.name[0] != "."}
+    assert before
+    snakemake(folder, "--unlock")
+    output = snakemake(folder)
+    assert "15 of 15 steps (100%) done" in output
+    assert {p: p.stat().st_mtime_ns for p in before if p.exists()} == before
+    assert (results / "report.html").is_file()

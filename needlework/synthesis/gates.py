@@ -47,7 +47,9 @@ def refusal(sentence: str, fact: Fact) -> str | None:
         return "empty"
     if answer_start(sentence, fact.answer) is None:
         return "lost the answer"
-    if not contains_answer(sentence, fact.subject):
+    # "Peru's capital" names Peru; "the People's Republic" names itself with its own apostrophe.
+    without_possessive = re.sub(r"['’]s?(?!\w)", "", sentence)
+    if not any(contains_answer(s, fact.subject) for s in (sentence, without_possessive)):
         return "lost the subject"
     own = _stems(sentence) - _stems(f"{fact.subject} {fact.answer}")
     if not own & _stems(f"{fact.state('', '')} {fact.ask('')}"):

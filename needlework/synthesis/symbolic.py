@@ -11,7 +11,7 @@ from needlework.examples import Document, Example, Needle
 from needlework.synthesis.concepts import invented_name
 
 # Characters of text that one entry stands for. Random capitals take about twice as many tokens as
-# English of their length, so an entry stands for twice its own: contexts then have as many documents.
+# English of their length, so an entry stands for twice its own, and contexts are about as long.
 _ENTRY = 2 * len("'UQCA': 'SXVI', ")
 
 

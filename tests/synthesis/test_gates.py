@@ -174,3 +174,8 @@ def test_a_first_sentence_is_one_line_of_the_reply(reply: str) -> None:
     assert len(sentence.splitlines()) <= 1
     assert sentence == sentence.strip()
     assert not re.match(r"[\"*]", sentence)
+
+
+@pytest.mark.parametrize("sentence", ["Peru's capital is Lima.", "Peru’s own capital is Lima."])
+def test_a_possessive_still_names_the_subject(sentence: str) -> None:
+    assert refusal(sentence, _fact()) is None

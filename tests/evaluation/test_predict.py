@@ -139,19 +139,21 @@ def test_an_answer_is_what_greedy_generation_gives(
 
 
 @contextmanager
-def _saying(model: Any, scripts: Sequence[Sequence[int]]) -> Iterator[None]:
-    """The model generates these tokens, one script per row of the batch, whatever it reads."""
-    step = 0
+def _saying(model: Any, scripts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """The model generates these tokens, one script per row of the batch, whatever it reads.
+
+    The list that it yields has the number of each step that was generated.
+    """
+    steps: list[int] = []
 
     def speak(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        nonlocal step
-        step = 0 if kwargs["input_ids"].shape[1] > 1 else step + 1
+        steps.append(0 if kwargs["input_ids"].shape[1] > 1 else steps[-1] + 1)
         for row, script in enumerate(scripts):
-            output.logits[row, -1, script[min(step, len(script) - 1)]] = 1e9
+            output.logits[row, -1, script[min(steps[-1], len(script) - 1)]] = 1e9
 
     hook = model.register_forward_hook(speak, with_kwargs=True)
     try:
-        yield
+        yield steps
     finally:
         hook.remove()
 
@@ -191,6 +193,22 @@ def test_the_edges_of_an_answer(
     with _saying(model, [tokenizer(said)["input_ids"]]):
         (row,) = _predict(model, tokenizer, examples[2:3], tmp_path / "plain.jsonl")
     assert (row["prediction"], row["stopped_by"]) == (prediction, stopped_by)
+
+
+@pytest.mark.parametrize(
+    ("said", "steps"), [("Lima\nPeru", 5), ("Li<|im_end|>", 3), ("Lima" * 3, 10)]
+)
+def test_nothing_is_generated_after_an_answer(
+    model: Any,
+    tokenizer: Any,
+    examples: list[Example],
+    tmp_path: Path,
+    said: str,
+    steps: int,
+) -> None:
+    with _saying(model, [tokenizer(said)["input_ids"]]) as made:
+        _predict(model, tokenizer, examples[:1], tmp_path / "plain.jsonl")
+    assert made == list(range(steps))
 
 
 def test_a_model_may_end_with_a_token_of_its_own(

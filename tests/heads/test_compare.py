@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -34,12 +34,14 @@ def test_a_share_of_nothing_is_not_a_number() -> None:
 
 
 @given(_heads, _heads)
+@settings(deadline=None)
 def test_recall_counts_what_was_found(found: frozenset[Head], wanted: frozenset[Head]) -> None:
     assume(wanted)
     assert recall(found, wanted) == sum(head in found for head in wanted) / len(wanted)
 
 
 @given(_scores, _scores)
+@settings(deadline=None)
 def test_cosine_equals_scipy(a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
     assume(a.any() and b.any())
     expected = 1 - distance.cosine(a.ravel(), b.ravel())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -90,6 +90,7 @@ def _cases(draw: st.DrawFn) -> tuple[NDArray[np.int64], list[int], set[int], lis
 
 
 @given(_cases())
+@settings(deadline=None)
 def test_scores_equal_the_definition(
     case: tuple[NDArray[np.int64], list[int], set[int], list[int]],
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -53,6 +53,7 @@ def test_heads_are_plain_integers() -> None:
 
 
 @given(_scores, st.integers(0, 20))
+@settings(deadline=None)
 def test_top_equals_a_plain_sort(scores: NDArray[np.float64], count: int) -> None:
     heads = [(i, j) for i in range(scores.shape[0]) for j in range(scores.shape[1])]
     best = sorted(heads, key=lambda head: (-scores[head], head))[:count]
@@ -60,6 +61,7 @@ def test_top_equals_a_plain_sort(scores: NDArray[np.float64], count: int) -> Non
 
 
 @given(_scores, _score)
+@settings(deadline=None)
 def test_above_equals_its_definition(scores: NDArray[np.float64], threshold: float) -> None:
     found = above(scores, threshold)
     for i in range(scores.shape[0]):
@@ -68,5 +70,6 @@ def test_above_equals_its_definition(scores: NDArray[np.float64], threshold: flo
 
 
 @given(_scores, st.integers(0, 20))
+@settings(deadline=None)
 def test_top_sets_are_nested(scores: NDArray[np.float64], count: int) -> None:
     assert top(scores, count) <= top(scores, count + 1) <= above(scores)

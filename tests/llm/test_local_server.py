@@ -132,12 +132,14 @@ def test_it_stops_when_the_block_fails_with_requests_under_way(tmp_path: Path) -
         raise KeyError(long.get_name())
 
     addresses = []
-    with (
-        pytest.raises(KeyError),
-        local_server(_MODEL, threads=1, parallel=1, context=2048) as address,
-    ):
-        addresses.append(address)
-        asyncio.run(run(_settings(address, max_tokens=1500)))
+
+    def interrupted() -> None:
+        with local_server(_MODEL, threads=1, parallel=1, context=2048) as address:
+            addresses.append(address)
+            asyncio.run(run(_settings(address, max_tokens=1500)))
+
+    with pytest.raises(KeyError):
+        interrupted()
     assert [_is_up(address) for address in addresses] == [False]
 
 

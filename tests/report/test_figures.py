@@ -34,7 +34,11 @@ def test_one_colour_per_variant_whatever_the_others() -> None:
 
 def test_heads_that_never_copy_are_drawn(tmp_path: Path) -> None:
     table = pd.DataFrame(
-        [("m", "t", v, layer, head, 0.0) for v in ("untuned", "real") for layer, head in np.ndindex(3, 2)],
+        [
+            ("m", "t", variant, layer, head, 0.0)
+            for variant in ("untuned", "real")
+            for layer, head in np.ndindex(3, 2)
+        ],
         columns=["model", "task", "variant", "layer", "head", "score"],
     )  # fmt: skip
     figures.save(figures.heads_figure(table), table, tmp_path / "heads")

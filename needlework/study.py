@@ -151,7 +151,8 @@ class TrainingSection(_Section):
         4, description="Examples of one optimizer step. 1 x 4 accumulated: Zhao et al."
     )
     batch_per_device: Count = Field(
-        1, description="Examples of one forward pass. 1: Zhao et al., and fastest on a CPU."
+        1,
+        description="Examples of one forward pass. 1: Zhao et al.; short contexts are faster together.",
     )
     validation_loss: bool = Field(
         True, description="Compute the loss on the variant's validation data after training."

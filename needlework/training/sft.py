@@ -172,7 +172,6 @@ def _trainer(
         report_to="none",
         disable_tqdm=not sys.stderr.isatty(),
     )
-    set_seed(seed)  # the adapter's first weights are drawn when the trainer is made
     trainer = SFTTrainer(
         model=models.load_model(base, dtype=dtype),
         args=config,

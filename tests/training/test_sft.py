@@ -97,18 +97,17 @@ def _record(adapter: Path) -> dict[str, Any]:
     return record
 
 
-def _trainer(base: models.Base, data: Path, folder: Path, **changed: Any) -> tuple[Any, Any]:
+def _trainer(
+    base: models.Base, examples: list[Example], folder: Path, **changed: Any
+) -> tuple[Any, Any]:
     """The trainer that `train` runs, and the rows that it was given."""
     tokenizer = models.load_tokenizer(base)
-    rows = [
-        sft._rows(read_examples(data / f"{name}.jsonl"), tokenizer, _LENGTH)
-        for name in ("train", "validation")
-    ]
+    rows = sft._rows(examples, tokenizer, 4000)
     trainer = sft._trainer(
-        base, *rows, tokenizer, folder,
+        base, rows, rows, tokenizer, folder,
         dtype="float32", device="cpu", seed=0, settings=SftSettings(**_SETTINGS | changed),
     )  # fmt: skip
-    return trainer, rows[0]
+    return trainer, rows
 
 
 # --- What the loss sees ------------------------------------------------------------------------
@@ -131,18 +130,20 @@ def test_the_answer_and_its_end_are_labelled_and_nothing_else(
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])
-def test_the_trainer_keeps_these_labels(
-    tiny_base: models.Base, data: Path, tmp_path: Path, split: str
+def test_the_trainer_keeps_these_rows_whole(
+    tiny_base: models.Base, tmp_path: Path, split: str
 ) -> None:
-    """Padding has the token of the end: it must not be learned, and the end must."""
-    trainer, rows = _trainer(tiny_base, data, tmp_path, batch_per_device=4)
+    """Padding has the token of the end: it must not be learned, and the end must.
+
+    One example is longer than the 1,024 tokens after which the trainer would cut by itself.
+    """
+    examples = [_example(number) for number in [*range(10), 2000]]
+    trainer, rows = _trainer(tiny_base, examples, tmp_path, batch_per_device=4)
     given = {tuple(row["input_ids"]): row["labels"] for row in rows}
+    assert max(map(len, given)) > 2000
     seen: dict[tuple[int, ...], list[int]] = {}
-    loader = trainer.get_train_dataloader() if split == "train" else trainer.get_eval_dataloader(
-        trainer.train_dataset
-    )  # fmt: skip
     padded = 0
-    for batch in loader:
+    for batch in getattr(trainer, f"get_{split}_dataloader")():
         for ids, mask, labels in zip(
             batch["input_ids"], batch["attention_mask"].bool(), batch["labels"], strict=True
         ):
@@ -170,9 +171,9 @@ def test_an_example_that_does_not_fit_is_refused(
 
 @pytest.mark.parametrize("targets", [_TARGETS, ["q_proj", "v_proj"]])
 def test_only_lora_on_the_target_modules_is_trained(
-    tiny_base: models.Base, data: Path, tmp_path: Path, targets: list[str]
+    tiny_base: models.Base, tmp_path: Path, targets: list[str]
 ) -> None:
-    trainer, _ = _trainer(tiny_base, data, tmp_path, target_modules=targets)
+    trainer, _ = _trainer(tiny_base, [_example(0)], tmp_path, target_modules=targets)
     trainable = {n for n, p in trainer.model.named_parameters() if p.requires_grad}
     wanted = {
         f"base_model.model.model.layers.{layer}.self_attn.{target}.lora_{side}.default.weight"

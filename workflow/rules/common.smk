@@ -10,6 +10,8 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 os.environ.update(PYTHONPATH=str(ROOT), HF_HUB_DISABLE_TELEMETRY="1")
+# A job's log takes lines, not the bars of the libraries below; needlework writes its own lines.
+os.environ.update(TQDM_DISABLE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 
 from needlework.planning import flags, load_study
 from needlework.provenance import source_fingerprint

@@ -144,7 +144,7 @@ def _trainer(
     settings: SftSettings,
 ) -> SFTTrainer:
     from peft import LoraConfig
-    from transformers import PrinterCallback, set_seed
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     from needlework.training.step_log import StepLog
@@ -172,6 +172,7 @@ def _trainer(
         report_to="none",
         disable_tqdm=not sys.stderr.isatty(),
     )
+    set_seed(seed)  # the adapter's first weights are drawn when the trainer is made
     trainer = SFTTrainer(
         model=models.load_model(base, dtype=dtype),
         args=config,

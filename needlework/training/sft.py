@@ -144,7 +144,7 @@ def _trainer(
     settings: SftSettings,
 ) -> SFTTrainer:
     from peft import LoraConfig
-    from transformers import PrinterCallback
+    from transformers import PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
     from needlework.training.step_log import StepLog

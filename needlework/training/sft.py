@@ -147,6 +147,7 @@ def _trainer(
     from transformers import PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
+    from needlework.training.answer_loss import AnswerLossTrainer
     from needlework.training.step_log import StepLog
 
     steps = max(1, round(len(train) * settings.epochs / settings.batch))
@@ -173,7 +174,8 @@ def _trainer(
         disable_tqdm=not sys.stderr.isatty(),
     )
     set_seed(seed)  # the adapter's first weights are drawn when the trainer is made
-    trainer = SFTTrainer(
+    # On a GPU, TRL's own loss is as lean, and computed by a kernel.
+    trainer = (AnswerLossTrainer if device == "cpu" else SFTTrainer)(
         model=models.load_model(base, dtype=dtype),
         args=config,
         train_dataset=train,

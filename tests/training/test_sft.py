@@ -312,23 +312,22 @@ def killed(
     """The checkpoints of a training that was killed once it had written one."""
     folder = tmp_path_factory.mktemp("killed")
     command = _command(tiny_base, data, folder / "adapter", folder / "checkpoints")
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    log = folder / "log"
+    with log.open("w", encoding="utf-8") as file:
+        environment = os.environ | {"PYTHONPATH": str(root)}
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=root, env=environment, stderr=file
+        )
     try:
         while not list(folder.glob("checkpoints/*/checkpoint-*/trainer_state.json")):
             try:
                 code = process.wait(timeout=0.02)
             except subprocess.TimeoutExpired:
                 continue
-            pytest.fail(f"it ended with {code} before a checkpoint: {process.communicate()[1]}")
+            pytest.fail(f"it ended with {code} before a checkpoint: {log.read_text()}")
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
     assert process.returncode == -signal.SIGKILL  # it was not at its end yet
     assert not (folder / "adapter").exists()
     return folder / "checkpoints"
@@ -340,9 +339,13 @@ def test_a_killed_training_ends_as_if_it_had_not_been_killed(
     checkpoints = tmp_path / "checkpoints"
     shutil.copytree(killed, checkpoints)
     resumed = trained(checkpoints=checkpoints, **_LONG)
-    assert "going on from" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "going on from" in err
+    assert "step 1 of" not in err  # what was done is not done again
     whole = trained(**_LONG)
-    assert "going on from" not in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "going on from" not in err
+    assert "step 1 of" in err
     assert file_hash(resumed / _ADAPTER) == file_hash(whole / _ADAPTER)
     assert _losses(resumed) == _losses(whole)
     assert _record(resumed) == _record(whole)

@@ -48,6 +48,7 @@ def build_report(
             tables["scores"],
             tables["comparisons"],
             tables["head_similarity"],
+            tables["correlations"],
             reference=reference,
             alpha=study.statistics.alpha,
         ),

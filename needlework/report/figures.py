@@ -155,16 +155,19 @@ def recall_figure(
     palette = colours(list(points["variant"].unique()))
     figure, axes = _grid(1, len(facets), 5.6, 4.2)
     for axis, (key, part) in zip(axes[0], facets, strict=True):
-        for run in part.itertuples():
+        above = 2.0
+        for run in part.sort_values("mean", ascending=False).itertuples():
             x, colour = getattr(run, measure), palette[run.variant]
             axis.plot([x, x], [run.low, run.high], color=colour, lw=2, alpha=0.5)
             face = "white" if run.variant == reference else colour
             axis.plot(x, run.mean, "o", ms=9, color=colour, mfc=face, mew=1.8)
             left = x > 0.75
+            drop = 6 if above - run.mean > 0.06 else -12
             axis.annotate(
-                run.variant, (x, run.mean), xytext=(-9 if left else 9, 6),
+                run.variant, (x, run.mean), xytext=(-9 if left else 9, drop),
                 textcoords="offset points", ha="right" if left else "left", color=colour,
             )  # fmt: skip
+            above = run.mean  # two labels at the same height would hide each other
         axis.set_xlim(-0.05, 1.08)
         axis.set_ylim(0, 1.02)
         axis.grid(color="#e6e6e6", lw=0.8)

@@ -22,6 +22,7 @@ def find(
     scores: pd.DataFrame,
     comparisons: pd.DataFrame,
     similarity: pd.DataFrame,
+    correlations: pd.DataFrame,
     *,
     reference: str,
     alpha: float,
@@ -32,6 +33,7 @@ def find(
         scores: `scores.csv`.
         comparisons: `comparisons.csv`.
         similarity: `head_similarity.csv`.
+        correlations: `correlations.csv`.
         reference: the variant that the others are measured against.
         alpha: level below which an adjusted p value counts as significant.
     """
@@ -40,7 +42,9 @@ def find(
         here = comparisons[(comparisons["model"] == model) & (comparisons["task"] == task)]
         heads = similarity[(similarity["model"] == model) & (similarity["task"] == task)]
         rows = _rows(part, here[here["metric"] == "f1"], heads, reference, alpha)
-        findings.append(Finding(model, task, _sentences(rows, reference, alpha), rows))
+        told = correlations[(correlations["model"] == model) & (correlations["task"] == task)]
+        sentences = _sentences(rows, reference, alpha)
+        findings.append(Finding(model, task, [*sentences, *_heads(rows, told, reference)], rows))
     return findings
 
 
@@ -117,13 +121,30 @@ def _best(best: dict[str, Any], alpha: float) -> str:
     text = f"{best['f1']['mean']:.2f} token F1"
     if not gain:
         return f"{best['variant']} is the best synthetic data: {text}."
-    change = f"{gain['difference']:+.2f} over the untuned model"
+    change = f"{gain['difference']:+.2f} over the untuned model (p = {gain['p']:.2g})"
     if _gains(best):
         return f"{best['variant']} is the best synthetic data: {text}, {change}."
     return (
         f"No synthetic data beats the untuned model significantly (p < {alpha:g}); the highest is "
         f"{best['variant']} with {text}, {change}."
     )
+
+
+def _heads(rows: list[dict[str, Any]], told: pd.DataFrame, reference: str) -> list[str]:
+    """Why, as far as the heads tell: their share of the reference's, and whether it counts."""
+    found = {r["variant"]: r["recall_positive"] for r in rows if r["variant"] != reference}
+    if not found or any(pd.isna(recall) for recall in found.values()):
+        return ["Too few heads copied a needle token to compare them."]
+    listed = _list([f"{recall:.2f} ({variant})" for variant, recall in found.items()])
+    said = [f"Of the retrieval heads of {reference} data the models have {listed}."]
+    measure = told[told["measure"] == "recall_positive"]
+    if len(measure) and not pd.isna(measure.iloc[0]["rho"]):
+        rho, p, n = (measure.iloc[0][key] for key in ("rho", "p", "n"))
+        verdict = "goes with" if p < 0.05 else "does not tell"
+        said.append(
+            f"This share {verdict} the score here (ρ = {rho:.2f}, p = {p:.2f}, N = {n:.0f})."
+        )
+    return said
 
 
 def _list(names: list[str]) -> str:

@@ -29,7 +29,11 @@ def tables(means: dict[str, float], p: dict[tuple[str, str], float]) -> tuple[pd
         {"model": "m", "task": "t", "variant": v, "seed": 0} | dict.fromkeys(columns, 0.5)
         for v in names
     )
-    return scores, comparisons, heads
+    told = pd.DataFrame(
+        [("m", "t", "f1", "recall_positive", 0.8, 0.33, 3)],
+        columns=["model", "task", "metric", "measure", "rho", "p", "n"],
+    )
+    return scores, comparisons, heads, told
 
 
 def said(means: dict[str, float], p: dict[tuple[str, str], float]) -> str:
@@ -42,6 +46,7 @@ def test_a_significant_gain_is_the_answer() -> None:
         dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {("low_low", "untuned"): 0.001}
     )
     assert text.startswith("low_low is the best synthetic data: 0.60 token F1, +0.30 over")
+    assert "(p = 0.001)" in text
     assert "No significant gain was found for symbolic." in text
     assert "Real data reaches 0.80 (+0.50 over the untuned model)." in text
 
@@ -72,3 +77,9 @@ def test_a_difference_is_turned_round_with_its_interval() -> None:
     assert round(over["difference"], 6) == -0.5
     assert (round(over["low"], 6), round(over["high"], 6)) == (-0.55, -0.4)
     assert untuned["over_untuned"] is None
+
+
+def test_the_heads_are_said_to_tell_only_what_is_significant() -> None:
+    text = said(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {})
+    assert "have 0.50 (untuned), 0.50 (low_low) and 0.50 (symbolic)." in text
+    assert "This share does not tell the score here (ρ = 0.80, p = 0.33, N = 3)." in text

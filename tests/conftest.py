@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Before torch is imported: models this small are slower on several threads, and much slower where
+# another process wants the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from needlework import models
 from needlework.corpora.factbook import Corpus, factbook_lookup
+
+# How long an example takes depends on the machine and says nothing of the code.
+settings.register_profile("needlework", deadline=None)
+settings.load_profile("needlework")
 
 
 @pytest.fixture(scope="session")

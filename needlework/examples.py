@@ -84,6 +84,8 @@ def _check_needle(needle: Needle, document: Document | None, answers: list[str])
             f"the needle {needle.start}:{needle.end} is outside the document {document.id!r} "
             f"of {len(document.text)} characters"
         )
+    if not document.gold:  # a distractor may be left out of a context, and its needle with it
+        raise ValueError(f"a needle lies in {document.id!r}, which is not gold; mark it gold")
     span = document.text[needle.start : needle.end]
     if needle.role == "answer" and not any(contains_answer(span, a) for a in answers):
         raise ValueError(f"the answer needle {span!r} contains none of the answers {answers}")

@@ -230,3 +230,13 @@ def test_any_examples_survive_a_file(
     for example in examples:
         for needle, answer in zip(example.needles, example.answers, strict=True):
             assert example.needle_text(needle) == answer
+
+
+def test_a_needle_in_a_distractor_is_refused() -> None:
+    with pytest.raises(ValueError, match="a needle lies in 'd', which is not gold"):
+        Example(
+            id="e", task="t", variant="real", question="?", answers=["Lima"],
+            documents=[Document(id="d", title="", text="It is a clue.", gold=False)],
+            needles=[Needle(document="d", start=0, end=2, role="bridge")],
+            cluster="c", source={},
+        )  # fmt: skip

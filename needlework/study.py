@@ -268,7 +268,8 @@ def _contradictions(study: Study) -> Iterable[str]:
 def explain(error: Mapping[str, Any]) -> str:
     """One pydantic error as a line that names the key, what it got and what it takes."""
     path = [str(part) for part in error["loc"] if part != "[key]"]
-    key = ".".join(path)
+    # A name with a line end in it is shown escaped: each problem is one line.
+    key = ".".join(part if part.isprintable() else repr(part) for part in path)
     kind, given = error["type"], error["input"]
     if path[-1] == "api_key_env":  # someone may have put the key itself there: it is not repeated
         return f"{key}: takes the name of an environment variable, such as OPENAI_API_KEY"

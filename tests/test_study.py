@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from needlework.layout import Run
@@ -244,6 +244,7 @@ _KEYS = st.sampled_from(
 
 @settings(deadline=None)
 @given(_KEYS, _JSON)
+@example("models", {"\n": None})
 def test_any_value_gives_a_study_or_a_line_about_its_key(key: str, value: Any) -> None:
     config = _with(key, value)
     try:

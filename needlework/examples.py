@@ -5,15 +5,14 @@ An `Example` is checked whenever it is made, read or written: what leaves a stag
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from needlework.atomic import write_text
-from needlework.text import contains_answer
+from needlework.atomic import atomic_path
+from needlework.text import contains_answer, normalise_answer, padded
 
 
 class _Record(BaseModel):
@@ -32,19 +31,63 @@ class Needle(_Record):
 
 
 class Document(_Record):
-    """One document of a context; `gold` documents hold what the answer needs."""
+    """One document of a context; `gold` documents hold what the answer needs.
+
+    `unit` is the smallest piece by which the end of a distractor may be cut off, to fit a context
+    into a length: a word of prose, a sentence of filler, an entry of a dictionary.
+    """
 
     id: str
     title: str
     text: str
     gold: bool
+    unit: Literal["word", "sentence", "entry"] = "word"
+
+
+class Fact(_Record):
+    """One hop of a question: `answer` stands in `relation` to `subject`.
+
+    Where the subject is the answer of an earlier hop, `subject_hop` is that hop. A question may
+    ask about a second entity, `other`, which an earlier hop may have given as well. `question` and
+    `statement` are templates over {subject}, {other} and, in the statement, {answer};
+    `statement` is None where no template covers the relation.
+    """
+
+    hop: int
+    relation: str
+    subject: str
+    answer: str
+    question: str
+    statement: str | None
+    subject_hop: int | None = None
+    other: str | None = None
+    other_hop: int | None = None
+
+    def state(
+        self, subject: str | None = None, answer: str | None = None, other: str | None = None
+    ) -> str:
+        """The statement as a sentence, with other names where given.
+
+        Raises:
+            ValueError: no template covers the relation.
+        """
+        if self.statement is None:
+            raise ValueError(f"no template states the relation {self.relation!r} of hop {self.hop}")
+        return self.statement.format(
+            subject=self.subject if subject is None else subject,
+            answer=self.answer if answer is None else answer,
+            other=self.other if other is None else other,
+        )
 
 
 class Example(_Record):
     """A question, its accepted answers, and the documents in the order they are shown.
 
     `answers[0]` is the training target; all answers count in evaluation. Examples with the same
-    `cluster` share a source and are resampled together. `source` says where the example is from.
+    `cluster` share a source and are resampled together. `source` says where the example is from;
+    `facts` are its hops in order. A question that is answered by citing documents has their ids in
+    `cites`, and its answer is `citation(documents, cites)`, such as "[1][4]". `style` names the
+    prompt that it is shown in.
     """
 
     id: str
@@ -56,6 +99,9 @@ class Example(_Record):
     needles: list[Needle]
     cluster: str
     source: dict[str, Any]
+    facts: list[Fact] = []
+    cites: list[str] = []
+    style: str = "documents"
 
     @model_validator(mode="after")
     def _is_whole(self) -> Example:
@@ -64,6 +110,7 @@ class Example(_Record):
             raise ValueError("two documents have the same id")
         if not self.answers:
             raise ValueError("answers is empty; it takes at least the training target")
+        _check_citation(self)
         for needle in self.needles:
             _check_needle(needle, texts.get(needle.document), self.answers)
         if any(needle.role == "answer" for needle in self.needles):
@@ -74,6 +121,24 @@ class Example(_Record):
         """The characters of a needle."""
         (document,) = (d for d in self.documents if d.id == needle.document)
         return document.text[needle.start : needle.end]
+
+
+def citation(documents: Sequence[Document], cites: Sequence[str]) -> str:
+    """The documents of the ids `cites` by their numbers as shown, from 1: "[1][4]"."""
+    numbers = [i for i, document in enumerate(documents, start=1) if document.id in set(cites)]
+    return "".join(f"[{number}]" for number in numbers)
+
+
+def _check_citation(example: Example) -> None:
+    gold = {document.id for document in example.documents if document.gold}
+    if not set(example.cites) <= gold:
+        missing = sorted(set(example.cites) - gold)
+        raise ValueError(f"cites names {missing}, which are no gold documents of this example")
+    if example.cites and example.answers[0] != citation(example.documents, example.cites):
+        raise ValueError(
+            f"the answer {example.answers[0]!r} does not cite what `cites` names; expected "
+            f"{citation(example.documents, example.cites)!r}"
+        )
 
 
 def _check_needle(needle: Needle, document: Document | None, answers: list[str]) -> None:
@@ -92,20 +157,28 @@ def _check_needle(needle: Needle, document: Document | None, answers: list[str])
 
 
 def _check_distractors(example: Example) -> None:
+    wanted = [(answer, padded(answer)) for answer in example.answers if normalise_answer(answer)]
     for document in example.documents:
-        for answer in example.answers:
-            if not document.gold and contains_answer(document.text, answer):
+        if document.gold:
+            continue
+        words = padded(f"{document.title}\n{document.text}")
+        for answer, answer_words in wanted:
+            if answer_words in words:
                 raise ValueError(f"the distractor {document.id!r} contains the answer {answer!r}")
 
 
 def read_examples(path: Path | str) -> list[Example]:
-    """Read a JSONL file of examples, every row checked.
+    """All examples of a JSONL file; raises as `iter_examples` does."""
+    return list(iter_examples(path))
+
+
+def iter_examples(path: Path | str) -> Iterator[Example]:
+    """The examples of a JSONL file one by one, every row checked.
 
     Raises:
         ValueError: a row is not JSON, not a whole `Example`, or repeats an id; the message names
             the file, the line and the reason.
     """
-    examples: list[Example] = []
     lines_by_id: dict[str, int] = {}
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
@@ -120,8 +193,7 @@ def read_examples(path: Path | str) -> list[Example]:
                     f"{lines_by_id[example.id]} already; ids are unique in a file"
                 )
             lines_by_id[example.id] = number
-            examples.append(example)
-    return examples
+            yield example
 
 
 def _reason(error: Any) -> str:
@@ -135,15 +207,19 @@ def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
     Raises:
         ValueError: two examples have the same id.
     """
-    rows = list(examples)
-    ids = {example.id for example in rows}
-    if len(ids) != len(rows):
-        raise ValueError(f"{path}: {len(rows)} examples have only {len(ids)} different ids")
-    write_text(path, "".join(_line(example) for example in rows))
+    ids: set[str] = set()
+    with atomic_path(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for example in examples:  # one by one: long contexts need not be in memory together
+                if example.id in ids:
+                    raise ValueError(f"{path}: two examples have the id {example.id!r}")
+                ids.add(example.id)
+                file.write(_line(example))
 
 
 def _line(example: Example) -> str:
-    # Records are frozen and were checked when they were made; their spans are checked again here,
+    # Records are frozen and were checked when they were made; they are checked again here,
     # because model_copy does not run validators.
-    Example.model_validate(example.model_dump())
-    return json.dumps(example.model_dump(), ensure_ascii=False) + "\n"
+    line = example.model_dump_json()
+    Example.model_validate_json(line)
+    return line + "\n"

@@ -26,8 +26,12 @@ def contains_answer(text: str, answer: str) -> bool:
     Whole words only: "Lima" is not in "climate". An answer whose normal form is empty is in no
     text, so that it cannot vouch for a needle.
     """
-    wanted = normalise_answer(answer)
-    return bool(wanted) and f" {wanted} " in f" {normalise_answer(text)} "
+    return bool(normalise_answer(answer)) and padded(answer) in padded(text)
+
+
+def padded(text: str) -> str:
+    """The normal form of `text` between spaces, so that whole words are found as " word "."""
+    return f" {normalise_answer(text)} "
 
 
 def token_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:

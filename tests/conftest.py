@@ -36,3 +36,12 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> models.Base:
 def corpus() -> Corpus:
     """A few real examples of every split, three documents each."""
     return factbook_lookup(train=13, validation=4, test=6, documents=3, seed=7)
+
+
+@pytest.fixture(scope="session")
+def shared_data(root: Path) -> Path:
+    """The folder of real files that are not part of the repository."""
+    folder = root.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here: the real files are not part of the repository")
+    return folder

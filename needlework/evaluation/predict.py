@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from needlework.atomic import write_text
 from needlework.examples import Example
 from needlework.progress import say, track
-from needlework.rendering import render
+from needlework.rendering.prompt import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from needlework.examples import Example
 from needlework.progress import track
-from needlework.rendering import Rendered, render
+from needlework.rendering.prompt import Rendered, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

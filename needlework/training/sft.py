@@ -13,7 +13,7 @@ from needlework import models, provenance
 from needlework.atomic import write_json, write_text
 from needlework.examples import Example, read_examples
 from needlework.progress import say
-from needlework.rendering import render
+from needlework.rendering.prompt import render
 
 if TYPE_CHECKING:
     from datasets import Dataset

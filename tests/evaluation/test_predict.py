@@ -15,7 +15,7 @@ from needlework import models
 from needlework.corpora.factbook import Corpus
 from needlework.evaluation.predict import Row, predict, read_predictions
 from needlework.examples import Example
-from needlework.rendering import render
+from needlework.rendering.prompt import render
 
 _LENGTH = 900
 _NEW = 10

@@ -24,7 +24,7 @@ from needlework.heads.scores import (
     score_heads,
     write_scores,
 )
-from needlework.rendering import render
+from needlework.rendering.prompt import render
 
 _LENGTH = 1000
 _NEW = 12

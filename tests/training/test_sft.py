@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from needlework import models
 from needlework.examples import Document, Example, Needle, read_examples, write_examples
 from needlework.provenance import file_hash
-from needlework.rendering import render
+from needlework.rendering.prompt import render
 from needlework.training import sft
 from needlework.training.sft import SftSettings, train
 

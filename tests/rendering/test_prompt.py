@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from needlework import models
 from needlework.corpora.factbook import Corpus, factbook_lookup
 from needlework.examples import Document, Example, Needle
-from needlework.rendering import INSTRUCTION, Rendered, render
+from needlework.rendering.prompt import INSTRUCTION, Rendered, render
 
 _LONG = 100_000
 

@@ -1,0 +1,42 @@
+"""What every task gives: examples of each split with their counts, and documents in their places."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from needlework.examples import Document, Example
+
+
+class Corpus(NamedTuple):
+    """Examples of each split, and how many questions were considered, made and skipped, and why."""
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    counts: dict[str, Any]
+
+
+def arranged(
+    golds: Sequence[Document],
+    distractors: Sequence[Document],
+    rng: random.Random,
+    depth: float | None = None,
+) -> list[Document]:
+    """Gold documents among distractors, in the order they are shown.
+
+    Args:
+        golds: at random places and in random order; or, with a `depth`, one after the other in
+            the order given.
+        distractors: keep their order.
+        rng: draws the places.
+        depth: where the gold documents begin: 0 is before all distractors, 1 after all.
+    """
+    if depth is None:
+        number = len(golds) + len(distractors)
+        places = dict(zip(rng.sample(range(number), len(golds)), golds, strict=True))
+        others = iter(distractors)
+        return [places[i] if i in places else next(others) for i in range(number)]
+    before = round(depth * len(distractors))
+    return [*distractors[:before], *golds, *distractors[before:]]

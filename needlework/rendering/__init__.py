@@ -1,0 +1,1 @@
+"""Examples as the tokens a model reads: prompts, lengths, the spans of needles."""

@@ -18,9 +18,10 @@ pathvars:
 
 wildcard_constraints:
     model=one_of(study.models),
-    task=one_of(study.tasks),
+    task=one_of(tasks),
     variant=one_of(trained_variants(study)),
     seed=r"\d+",
+    source=r"[a-z0-9_]+",
 
 
 include: "workflow/rules/models.smk"

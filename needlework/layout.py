@@ -27,3 +27,29 @@ class Run(NamedTuple):
         if seed is None:
             raise ValueError(f"{path} is not of the form <model>/<task>/<variant>/seed<n>/<file>")
         return cls(parts[0], parts[1], parts[2], int(seed.group(1)))
+
+
+def mixture_of(variant: str) -> dict[str, float]:
+    """The parts of a variant and their shares: "real:0.2+symbolic:0.8", or one name of share 1.
+
+    Raises:
+        ValueError: a part has no share, a part stands there twice, or the shares do not add up
+            to 1.
+    """
+    if ":" not in variant and "+" not in variant:
+        return {variant: 1.0}
+    parts = [part.partition(":") for part in variant.split("+")]
+    shares = {}
+    for name, _, share in parts:
+        if not re.fullmatch(r"0?\.\d+", share) or float(share) == 0:
+            raise ValueError(
+                f"{variant}: {share!r} is no share of {name!r}; a mixture is written as "
+                "real:0.2+symbolic:0.8"
+            )
+        shares[name] = float(share)
+    if len(shares) != len(parts) or len(parts) < 2 or abs(sum(shares.values()) - 1) > 1e-9:
+        raise ValueError(
+            f"{variant}: a mixture has two or more different parts whose shares add up to 1, "
+            f"not to {sum(shares.values()):g}"
+        )
+    return shares

@@ -1,47 +1,54 @@
 """From a configuration to a study that can be run: what no single section can know is checked here.
 
-A test set larger than the corpus or a length above a model's positions stops before the first job.
+A missing file or a length above a model's positions stops before the first job.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from needlework import models
-from needlework.corpora.tasks import TASKS
-from needlework.study import Study, StudyError, parse_study, problem_list
+from needlework.layout import mixture_of
+from needlework.study.parsing import StudyError, parse_study, problem_list
+from needlework.study.sections import Study
+from needlework.synthesis.variants import possible_variants
 
 
 def load_study(config: Mapping[str, Any]) -> Study:
-    """Parse and check a study; reads corpora that come with the installation, no weights.
+    """Parse and check a study; reads no corpus and no weights.
 
     Raises:
         StudyError: with one line for each reason why the study cannot be run.
     """
     study = parse_study(config)
-    problems = [*_too_few_examples(study), *_too_long(study)]
+    problems = [*_missing_files(study), *_untrainable(study), *_too_long(study)]
     if problems:
         raise StudyError(problem_list(problems))
     return study
 
 
-def _too_few_examples(study: Study) -> Iterable[str]:
-    for name, task in study.tasks.items():
-        capacity = TASKS[name].capacity(documents=task.documents, seed=study.seed)
-        wanted = {
-            "train": task.train + task.spare, "validation": task.validation, "test": task.test
-        }  # fmt: skip
-        for split, count in wanted.items():
-            if count > capacity[split]:
-                key = "train + spare" if split == "train" else split
-                yield (
-                    f"tasks.{name}.{key}: got {count}, the corpus has {capacity[split]} examples "
-                    f"of {task.documents} documents in this split; take at most that many"
-                )
+def _missing_files(study: Study) -> Iterable[str]:
+    for name, task in study.tasks.chosen().items():
+        for key in ("path", "test_path", "passages"):
+            path = getattr(task, key, None)
+            if path is not None and not Path(path).exists():
+                yield f"tasks.{name}.{key}: there is no {path}; name a file, or null to download"
+
+
+def _untrainable(study: Study) -> Iterable[str]:
+    for name, task in study.tasks.chosen().items():
+        for key in ("train", "validation"):
+            if not getattr(task, key):
+                yield f"tasks.{name}.{key}: got 0; every task of a study trains and probes models"
+        for variant in study.variants:
+            refused = sorted(set(mixture_of(variant)) - possible_variants(name))
+            if refused:
+                yield f"variants: {', '.join(refused)} cannot be made of {name}; leave one out"
 
 
 def _too_long(study: Study) -> Iterable[str]:

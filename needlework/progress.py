@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from datetime import timedelta
 from typing import TypeVar
 
@@ -32,6 +32,17 @@ def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterato
         yield from _bar(items, what, total)
     else:
         yield from _lines(items, what, total)
+
+
+def ticks(what: str, total: int) -> Callable[[object], None]:
+    """A function to call at each of about `total` events; it shows how far they have come."""
+    steps = iter(track(range(total), what))
+    next(steps, None)
+
+    def tick(event: object) -> None:
+        next(steps, None)
+
+    return tick
 
 
 def _bar(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:

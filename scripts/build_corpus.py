@@ -1,40 +1,56 @@
-"""Draw the real examples of a task: train (with spare ones), validation and test.
+"""Draw the real examples of a task: train.jsonl, validation.jsonl, test.jsonl and corpus.json.
 
-Writes train.jsonl, validation.jsonl, test.jsonl and corpus.json, which counts what was left out and
-why, to the OUTPUT folder.
+Each example holds a little more text than LENGTH tokens of any of the models, so that it can be cut
+to each. corpus.json counts the questions considered, made and left out, by reason.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+from needlework import models
 from needlework.atomic import write_json
 from needlework.corpora.tasks import TASKS
 from needlework.examples import write_examples
+from needlework.rendering.room import Room
 
 
 def main() -> None:
+    args = _arguments()
+    tokenizers = [models.load_tokenizer(models.Base.read(base)) for base in args.bases]
+    made = TASKS[args.task].build(
+        train=args.train + args.spare,
+        validation=args.validation,
+        test=args.test,
+        seed=args.seed,
+        room=Room(tokenizers, args.length),
+        **json.loads(args.options),
+    )
+    for split in ("train", "validation", "test"):
+        write_examples(args.output / f"{split}.jsonl", getattr(made, split))
+    write_json(
+        args.output / "corpus.json",
+        {"task": args.task, "seed": args.seed, "length": args.length, "splits": made.counts},
+    )
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--bases", type=Path, nargs="+", required=True, help="base.json of models")
+    parser.add_argument("--length", type=int, required=True, help="tokens of prompt and answer")
     parser.add_argument("--train", type=int, required=True, help="training examples")
     parser.add_argument("--spare", type=int, default=0, help="further training examples")
     parser.add_argument("--validation", type=int, required=True, help="validation examples")
     parser.add_argument("--test", type=int, required=True, help="test examples")
-    parser.add_argument("--documents", type=int, required=True, help="documents of a context")
+    parser.add_argument(
+        "--options", default="{}", help="JSON: the task's other keys in docs/configuration.md"
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    args = parser.parse_args()
-    corpus = TASKS[args.task].build(
-        train=args.train + args.spare,
-        validation=args.validation,
-        test=args.test,
-        documents=args.documents,
-        seed=args.seed,
-    )
-    for split in ("train", "validation", "test"):
-        write_examples(args.output / f"{split}.jsonl", getattr(corpus, split))
-    write_json(args.output / "corpus.json", corpus.counts)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from needlework.report.build import build_report
-from needlework.study import Study
+from needlework.study.sections import Study
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
-"""What every task gives: examples of each split with their counts, and documents in their places."""
+"""What every task gives: examples of each split with their counts; documents in their places."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from needlework.examples import Document, Example
+from needlework.provenance import derived_seed
 
 
 class Corpus(NamedTuple):
@@ -40,3 +41,20 @@ def arranged(
         return [places[i] if i in places else next(others) for i in range(number)]
     before = round(depth * len(distractors))
     return [*distractors[:before], *golds, *distractors[before:]]
+
+
+def dealt(clusters: Iterable[str], seed: int, task: str) -> dict[str, str]:
+    """The split of every cluster: 15 % for validation, 25 % for the test, the rest for training.
+
+    The numbers wanted play no part, so that asking for more training examples moves no cluster.
+    Three clusters or more leave no split empty.
+    """
+    order = sorted(set(clusters))
+    random.Random(derived_seed(seed, task, "splits")).shuffle(order)
+    sizes = {
+        "test": max(1, round(0.25 * len(order))),
+        "validation": max(1, round(0.15 * len(order))),
+    }
+    splits = [split for split, size in sizes.items() for _ in range(size)]
+    splits += ["train"] * (len(order) - len(splits))
+    return dict(zip(order, splits, strict=False))  # one cluster alone is for the test

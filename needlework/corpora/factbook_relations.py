@@ -1,45 +1,106 @@
-"""The relations of the task `factbook_lookup`: where a fact stands, how it is read and asked for.
+"""The relations of the Factbook tasks, from factbook.yaml: where a fact stands, how it is asked.
 
-The templates `question` and `statement` read well for any subject, invented ones included.
+The file says what its three lists are; they are checked whole when they are first read.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections import Counter
+from functools import cache
+from importlib import resources
+from string import Formatter
+from typing import Any, NamedTuple
 
-_DAY = (
-    r"\d{1,2}(?:-\d{1,2})? (?:January|February|March|April|May|June"
-    r"|July|August|September|October|November|December)"
-)
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from needlework import relations
 
 # The Factbook writes remarks into the field itself: "Santiago; note - Valparaiso is the seat of".
 _NOTE = re.compile(r"[;\n]\s*note\b")
 
 
-@dataclass(frozen=True)
-class Relation:
-    """One fact that a section of the Factbook states about a country.
+class _Entry(BaseModel):
+    """What every entry has; `section` is chapter and section of the Factbook."""
 
-    Attributes:
-        name: the key in `RELATIONS`.
-        section: chapter and section of the Factbook, "Government/Capital".
-        field: label of the line that holds the fact; "text" is the unlabelled line.
-        pattern: what the whole field looks like, remarks aside. The group `answer` is the training
-            target; each other group that takes part in a match is a further accepted answer.
-        question: template with {subject}.
-        statement: template with {subject} and {answer}, a sentence that states the fact.
-        unless: a document where this is found has another kind of fact in its field.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
     section: str
-    field: str
     pattern: str
     question: str
     statement: str
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _Entry:
+        if "/" not in self.section:
+            raise ValueError(f"section is {self.section!r}; expected chapter/section")
+        _check_pattern("pattern", self.pattern, "answer")
+        _check_template("question", self.question, {"subject"})
+        _check_template("statement", self.statement, {"subject", "answer"})
+        if self.statement.startswith("{subject}"):  # "the Gambia" may not begin a sentence
+            raise ValueError("statement begins with {subject}; begin with another word")
+        return self
+
+
+class Relation(_Entry):
+    """A fact that a section states about a country, in one field; "text" has no label."""
+
+    field: str
     unless: str | None = None
+
+
+class Link(_Entry):
+    """A hop that leads to another country, or from a name in the field `given` to its country."""
+
+    field: str
+    phrase: str
+    given: str | None = None
+    given_pattern: str | None = None
+
+    @model_validator(mode="after")
+    def _leads_on(self) -> Link:
+        _check_template("phrase", self.phrase, {"subject"})
+        if (self.given is None) != (self.given_pattern is None):
+            raise ValueError("given and given_pattern go together; name both or none")
+        if self.given_pattern is not None:
+            _check_pattern("given_pattern", self.given_pattern, "given")
+        return self
+
+
+class Attribute(_Entry):
+    """A fact that many countries share, in the first of `fields` that a section has."""
+
+    fields: list[str]
+    citing: str
+
+    @model_validator(mode="after")
+    def _is_cited(self) -> Attribute:
+        _check_template("citing", self.citing, {"answer"})
+        if not self.fields:
+            raise ValueError("fields is empty; it takes at least one")
+        return self
+
+
+class RelationList(BaseModel):
+    """The content of factbook.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: int
+    relations: list[Relation]
+    links: list[Link]
+    attributes: list[Attribute]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> RelationList:
+        entries = [*self.relations, *self.links, *self.attributes]
+        counts = Counter(entry.name for entry in entries)
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: more than one entry has this name")
+        return self
 
 
 class Answer(NamedTuple):
@@ -50,138 +111,87 @@ class Answer(NamedTuple):
     end: int
 
 
+@cache
+def load_relations() -> RelationList:
+    """The relations, links and attributes of the Factbook.
+
+    Raises:
+        ValueError: as `parse_relations`.
+    """
+    file = resources.files(relations) / "factbook.yaml"
+    return parse_relations(file.read_text(encoding="utf-8"), str(file))
+
+
+def parse_relations(text: str, where: str) -> RelationList:
+    """The lists in a YAML text; `where` names the file in messages.
+
+    Raises:
+        ValueError: the text is no YAML, or an entry is not whole or repeats a name; the message
+            names the file, the entry, the key and the reason.
+    """
+    try:
+        content = yaml.safe_load(text)
+        return RelationList.model_validate(content)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: no YAML: {error}") from error
+    except ValidationError as error:
+        reasons = "; ".join(_reason(e, content) for e in error.errors())
+        raise ValueError(f"{where}: {reasons}") from error
+
+
+def _reason(error: Any, content: Any) -> str:
+    place = list(error["loc"])
+    if len(place) > 1 and isinstance(place[1], int):  # an entry: its name says more than its place
+        entry = content[place[0]][place[1]]
+        name = entry.get("name") if isinstance(entry, dict) else None
+        place[:2] = [f"{place[0]} entry {place[1] + 1} ({name})"]
+    return f"{'.'.join(map(str, place))}: {error['msg']}"
+
+
+def _check_pattern(key: str, pattern: str, group: str) -> None:
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise ValueError(f"{key} is no regular expression: {error}")  # noqa: B904
+    if group not in groups:
+        raise ValueError(f"{key} has no group {group!r}, which holds what is read")
+
+
+def _check_template(key: str, template: str, expected: set[str]) -> None:
+    found = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    if found != expected:
+        raise ValueError(f"{key} has {sorted(found)}; expected {sorted(expected)}")
+
+
+def without_remarks(field: str) -> str:
+    """The text of a field up to its remarks."""
+    return _NOTE.split(field)[0].rstrip()
+
+
 def find_answer(relation: Relation, field: str) -> Answer | None:
     """The answer in the clean text of a field, or None where the field does not fit the pattern."""
-    match = re.fullmatch(relation.pattern, _NOTE.split(field)[0].rstrip())
+    match = re.fullmatch(relation.pattern, without_remarks(field))
     if match is None:
         return None
     others = [text for name, text in match.groupdict().items() if name != "answer" and text]
-    texts = list(dict.fromkeys([match["answer"], *others]))
-    return Answer(texts, *match.span("answer"))
+    return Answer(list(dict.fromkeys([match["answer"], *others])), *match.span("answer"))
 
 
-_ALL = (
-    Relation(
-        name="capital",
-        section="Government/Capital",
-        field="name",
-        # An upper-case name in brackets is another name of the city, the rest is a remark on it;
-        # "Chisinau in Romanian" and states with several capitals are left out.
-        pattern=r"(?P<answer>(?:(?! in )[^;()])+?)"
-        r"(?: \((?:(?P<other>[A-Z][\w' -]*)|(?![^()]*capital)[^()]+)\))?",
-        question="What is the capital of {subject}?",
-        statement="The capital of {subject} is {answer}.",
-    ),
-    Relation(
-        name="official_name",
-        section="Government/Country name",
-        field="conventional long form",
-        pattern=r"(?P<answer>[^;()]+)",
-        question="What is the official long name of {subject}?",
-        statement="The official long name of {subject} is {answer}.",
-    ),
-    Relation(
-        name="currency",
-        section="Economy/Exchange rates",
-        field="Currency",
-        # A code that is an English word is no answer by itself: many texts contain it.
-        pattern=r"(?P<answer>(?P<currency>(?:(?! or )[^()/])+)"
-        r" \((?:(?P<code>(?!ALL|TOP|TRY)[A-Z]{3})|[A-Z]{3})\)) per US dollar\b.*",
-        question="What is the currency of {subject}?",
-        statement="The currency of {subject} is {answer}.",
-    ),
-    Relation(
-        name="independence",
-        section="Government/Independence",
-        field="text",
-        # One date only: several dates are several senses of the word.
-        pattern=rf"(?P<answer>{_DAY} \d{{4}})"
-        r"(?: \((?:(?:declared independence )?from|following) [^;]*\))?"
-        r"(?:; notable earlier dates?: .*)?",
-        question="On what date did {subject} become independent?",
-        statement="The date on which {subject} became independent is {answer}.",
-    ),
-    Relation(
-        name="national_holiday",
-        section="Government/National holiday",
-        field="text",
-        pattern=rf"[^;]*, (?P<answer>{_DAY})(?: \([^()]*\))?",
-        question="On what date is the national holiday of {subject} celebrated?",
-        statement="The national holiday of {subject} is celebrated on {answer}.",
-    ),
-    Relation(
-        name="anthem",
-        section="Government/National anthem(s)",
-        field="title",
-        pattern=r"[\"“](?P<answer>[^\"“”]+)[\"”](?: ?\((?P<english>[^()]+)\))?",
-        question="What is the title of the national anthem of {subject}?",
-        statement="The title of the national anthem of {subject} is {answer}.",
-        # Where a country has two anthems the data keeps the last: a crown's or another state's.
-        unless=r"royal anthem|secondary anthem|official anthem, as|God Save the King",
-    ),
-    Relation(
-        name="ambassador",
-        section="Government/Diplomatic representation in the US",
-        field="chief of mission",
-        pattern=r"Ambassador (?:Dr\. |Sir )?(?P<answer>[^();,]+?) \((?:since )?\d[^()]*\)",
-        question="Who is the ambassador of {subject} to the United States?",
-        statement="The ambassador of {subject} to the United States is {answer}.",
-    ),
-    Relation(
-        name="internet_code",
-        section="Communications/Internet country code",
-        field="text",
-        # Without its dot a code may be an English word, which any answer would contain.
-        pattern=r"(?P<answer>\.(?!am|an|as|at|be|by|do|in|is|it|me|my|no|so|to|us)[a-z]{2})",
-        question="What is the internet country code of {subject}?",
-        statement="The internet country code of {subject} is {answer}.",
-    ),
-    Relation(
-        name="highest_point",
-        section="Geography/Elevation",
-        field="highest point",
-        # "Margherita Peak on Mount Stanley" answers to "Margherita Peak" too; an upper-case name
-        # in brackets is another name of the peak, unless it may be one of the mountain under it.
-        pattern=r"(?P<answer>(?P<peak>[A-Z](?:(?! on )[^;()/])*?)"
-        r"(?: on (?!.*\([A-Z]|.* and )[^;()]*?)?)"
-        r"(?: \((?:(?P<other>[A-Z][\w'./ -]*)|[^()]*)\))?,? \d[\d,]*(?: m)?(?: \([^()]*\))?",
-        question="What is the highest point of {subject}?",
-        statement="The highest point of {subject} is {answer}.",
-    ),
-    Relation(
-        name="total_area",
-        section="Geography/Area",
-        field="total",
-        # Two digits are too rough and, without the unit, in too many texts.
-        pattern=r"(?P<answer>(?P<number>[1-9][\d,.]{2,}(?: million)?) sq km)(?: \([^()]*\))?",
-        question="What is the total area of {subject}?",
-        statement="The total area of {subject} is {answer}.",
-    ),
-    Relation(
-        name="land_border",
-        section="Geography/Land boundaries",
-        field="total",
-        pattern=r"(?P<answer>(?P<number>[1-9][\d,.]{2,}) km)(?: \([^()]*\))?",
-        question="How long are the land boundaries of {subject} in total?",
-        statement="The land boundaries of {subject} are {answer} long in total.",
-    ),
-    Relation(
-        name="population",
-        section="People and Society/Population",
-        field="total",
-        pattern=r"(?P<answer>\d{1,3}(?:,\d{3})+)(?: \([^()]*\))?",
-        question="What is the population of {subject}?",
-        statement="The population of {subject} is {answer}.",
-    ),
-    Relation(
-        name="life_expectancy",
-        section="People and Society/Life expectancy at birth",
-        field="total population",
-        pattern=r"(?P<answer>(?P<number>\d+(?:\.\d+)?) years)(?: \([^()]*\))?",
-        question="What is the life expectancy at birth in {subject}?",
-        statement="The life expectancy at birth in {subject} is {answer}.",
-    ),
-)
+def find_country(link: Link, field: str) -> Answer | None:
+    """The name of the country that a field leads to: the only one, or that of the largest size."""
+    matches = list(re.finditer(link.pattern, without_remarks(field)))
+    if "size" in re.compile(link.pattern).groupindex:
+        sizes = [float(match["size"].replace(",", "")) for match in matches]
+        matches = [m for m, size in zip(matches, sizes, strict=True) if size == max(sizes)]
+    if len(matches) != 1:
+        return None
+    return Answer([matches[0]["answer"]], *matches[0].span("answer"))
 
-RELATIONS: dict[str, Relation] = {relation.name: relation for relation in _ALL}
-"""Every relation by its name."""
+
+def find_values(attribute: Attribute, field: str) -> list[Answer]:
+    """Everything that a field states of an attribute, each value once."""
+    found: dict[str, Answer] = {}
+    for match in re.finditer(attribute.pattern, without_remarks(field)):
+        value = match["answer"]
+        found.setdefault(value, Answer([value], *match.span("answer")))
+    return list(found.values())

@@ -1,20 +1,50 @@
-"""Every real task by name: what draws its examples, and how many it can draw."""
+"""Every real task by name: what draws its examples, and the downloaded files it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from needlework.corpora import factbook
+from pydantic import ConfigDict, validate_call
+
+from needlework.corpora.corpus import Corpus
+from needlework.corpora.factbook_chain import factbook_chain
+from needlework.corpora.factbook_citation import factbook_citation
+from needlework.corpora.factbook_lookup import factbook_lookup
+from needlework.corpora.flenqa import flenqa
+from needlework.corpora.jsonl import jsonl
+from needlework.corpora.mdqa import mdqa
+from needlework.corpora.musique import musique
+from needlework.corpora.summhay import summhay
 
 
 class TaskSource(NamedTuple):
-    """`build` draws a task's splits; `capacity` says how many examples each could hold."""
+    """`build` draws a task's splits, from options as a study has them.
 
-    build: Callable[..., factbook.Corpus]
-    capacity: Callable[..., dict[str, int]]
+    `files` names, for each option that is a path, what is read where the study has no path: a file
+    or a folder under `data/`, which the rule download_source fetches.
+    """
+
+    build: Callable[..., Corpus]
+    files: dict[str, str]
+
+
+def _source(build: Callable[..., Corpus], **files: str) -> TaskSource:
+    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(build)
+    return TaskSource(checked, files)
 
 
 TASKS: dict[str, TaskSource] = {
-    "factbook_lookup": TaskSource(factbook.factbook_lookup, factbook.capacity),
+    "factbook_lookup": _source(factbook_lookup),
+    "factbook_chain": _source(factbook_chain),
+    "factbook_citation": _source(factbook_citation),
+    "mdqa": _source(mdqa, path="mdqa/nq-open-oracle.jsonl.gz"),
+    "musique": _source(
+        musique,
+        path="musique/musique_ans_v1.0_train.jsonl",
+        test_path="musique/musique_ans_v1.0_dev.jsonl",
+    ),
+    "summhay": _source(summhay, path="summhay"),
+    "flenqa": _source(flenqa, path="flenqa/flenqa.jsonl"),
+    "jsonl": _source(jsonl),
 }

@@ -1,11 +1,16 @@
-"""Token F1 and exact match of an answer against the accepted ones."""
+"""The metrics of every task, and those of answers that stand in a document."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from needlework.evaluation.citations import citation_f1, citation_match
+from needlework.evaluation.flenqa_scorer import accuracy, accuracy_published
 from needlework.text import normalise_answer
+
+Metric = Callable[[str, Sequence[str]], float]
+"""The score in [0, 1] of a prediction, given the accepted answers."""
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
@@ -29,4 +34,31 @@ def _f1(predicted: list[str], answer: str) -> float:
     return 2 * shared / (len(predicted) + len(wanted))
 
 
-METRICS = {"f1": token_f1, "exact_match": exact_match}
+def best_subspan_em(prediction: str, answers: Sequence[str]) -> float:
+    """1 if the prediction's first line contains an accepted answer, both normalised, else 0.
+
+    Source: Liu et al. (2024), Lost in the Middle. Letters count, not words, as in the original:
+    "climate" contains "Lima".
+    """
+    line = normalise_answer(prediction.split("\n")[0])
+    return float(any(normalise_answer(answer) in line for answer in answers))
+
+
+_EXTRACTIVE: dict[str, Metric] = {"f1": token_f1, "exact_match": exact_match}
+_CITATION: dict[str, Metric] = {"citation_f1": citation_f1, "exact_match": citation_match}
+_OF_TASK: dict[str, dict[str, Metric]] = {
+    "mdqa": _EXTRACTIVE | {"best_subspan_em": best_subspan_em},
+    "summhay": _CITATION,
+    "factbook_citation": _CITATION,
+    "flenqa": {"accuracy": accuracy, "accuracy_published": accuracy_published},
+}
+
+
+def metrics_for(task: str) -> dict[str, Metric]:
+    """The metrics of a task by name, the main one first; token F1 and exact match by default."""
+    return _OF_TASK.get(task, _EXTRACTIVE)
+
+
+def main_metric(task: str) -> str:
+    """The name of the metric that decides between variants on a task."""
+    return next(iter(metrics_for(task)))

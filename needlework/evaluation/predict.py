@@ -110,8 +110,8 @@ def _answers(
             tokenizer=tokenizer,
         )[:, widest:]
         yield [
-            _row(example, len(r.prompt), tokens, tokenizer, ends)
-            for (example, r), tokens in zip(chunk, made.tolist(), strict=True)
+            _row(r.example, len(r.prompt), tokens, tokenizer, ends)
+            for (_, r), tokens in zip(chunk, made.tolist(), strict=True)
         ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from needlework.evaluation.metrics import METRICS
+from needlework.evaluation.metrics import metrics_for
 from needlework.evaluation.predict import Row, read_predictions
 from needlework.layout import Run
 from needlework.statistics import PairedBootstrap, detectable_difference, holm
@@ -43,7 +43,7 @@ def score_tables(
         where = {"model": model, "task": task, "condition": condition}
         rows = _aligned(group)
         clusters = [row["cluster"] for row in rows[0]]
-        for metric, function in METRICS.items():
+        for metric, function in metrics_for(task).items():
             values = np.array(
                 [[function(r["prediction"], r["answers"]) for r in run] for run in rows]
             ).T

@@ -1,32 +1,34 @@
-"""An `Example` as the tokens a model reads: a chat prompt within a length, answer and needles.
+"""An `Example` as the tokens a model reads: a chat prompt of a length, answer and needles.
 
 Training, probe and evaluation all render here, so they see the same tokens.
 """
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from needlework.examples import Document, Example, Needle
-from needlework.provenance import derived_seed
-from needlework.text import token_span
+from needlework.examples import Example, Needle
+from needlework.rendering.fitting import Fitting, without_distractors
+from needlework.rendering.styles import Style, style_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-# Kept short, because every token of it is paid for in every example.
-INSTRUCTION = (
-    "Answer the question with a short phrase from the documents. "
-    "Most of the documents are irrelevant."
-)
-# The reply is opened for the model. So the answer's first token follows a space, as it does in
-# the documents, and copying it is copying a token: retrieval scores compare token ids.
-REPLY_OPENING = "Answer:"
+# A length is met when prompt and answer take this share of it.
+CLOSE = 0.99
+_SPARE = 0.004
+# Each try renders the whole text; the first is nearly always right.
+_TRIES = 6
+# So many orders of leaving out are tried, where the units are too large for a short length.
+_ORDERS = 12
 
 
 class NeedleSpan(NamedTuple):
-    """A needle and the half-open range of prompt tokens that show it."""
+    """A needle and the half-open range of prompt tokens that show it.
+
+    Where an answer cites documents, the numbers in their heads are needles of the role "answer";
+    their characters count from the beginning of the document as it is shown.
+    """
 
     needle: Needle
     start: int
@@ -36,92 +38,134 @@ class NeedleSpan(NamedTuple):
 class Rendered(NamedTuple):
     """Token ids of the prompt and of the answer (closed by the end of sequence), and the needles.
 
-    `dropped` counts the distractors left out to keep the prompt within the length.
+    `example` is what is shown: without the distractors that were left out, `dropped` in number,
+    and with the answer that cites what is left by its numbers.
     """
 
     prompt: list[int]
     answer: list[int]
     needles: list[NeedleSpan]
     dropped: int
+    example: Example
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and answer together."""
+        return len(self.prompt) + len(self.answer)
 
 
 def render(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) -> Rendered:
     """Render `example` so that prompt and answer take at most `length` tokens.
 
-    Distractors are taken in an order drawn at random, but always the same for one example, as long
-    as they fit; the documents keep their order, so the needle's depth stays as it was drawn.
+    With distractors enough, they take no less than 99 % of it. Distractors are left out in an
+    order drawn at random, but always the same for one example, or from the end where the style
+    says so; the end of one or two is cut off, by their own smallest unit. The documents keep their
+    order, so the needle's depth stays as it was drawn.
 
     Raises:
         ValueError: the gold documents alone do not fit, or a needle is not found in the tokens.
     """
-    answer = tokenizer(" " + example.answers[0], add_special_tokens=False)["input_ids"]
-    answer.append(tokenizer.eos_token_id)
-    kept = {d.id for d in example.documents if d.gold}
-    gold = _tokens(example, kept, tokenizer).prompt
-    left = length - len(gold) - len(answer)
-    if left < 0:
+    style = style_of(example)
+    if style.whole:
+        shown = _tokens(example, style, tokenizer)
+        if shown.length > length:
+            raise ValueError(
+                f"{example.id}: prompt and answer take {shown.length} tokens, more than the length "
+                f"of {length}, and this task's context is never cut; raise `length`"
+            )
+        return shown
+    bare = _tokens(without_distractors(example), style, tokenizer)
+    if bare.length > length:
         raise ValueError(
-            f"{example.id}: the question and its gold documents take {len(gold) + len(answer)} "
-            f"tokens, more than the length of {length}; raise `length` or choose shorter documents"
+            f"{example.id}: the question and its gold documents take {bare.length} tokens, more "
+            f"than the length of {length}; raise `length` or choose shorter documents"
         )
-    distractors = [d for d in example.documents if not d.gold]
-    random.Random(derived_seed("render", example.id)).shuffle(distractors)
-    taken = []
-    for document in distractors:
-        size = _size(document, tokenizer)
-        if size <= left:
-            left -= size
-            taken.append(document.id)
-    # Tokens may merge otherwise in the whole text than in its parts: what is too much goes again.
-    while True:
-        shown = _tokens(example, kept | set(taken), tokenizer)
-        if len(shown.prompt) + len(answer) <= length:
-            dropped = len(example.documents) - len(kept) - len(taken)
-            return Rendered(shown.prompt, answer, shown.needles, dropped)
-        taken.pop()
+    best = bare
+    for order in range(_ORDERS if style.cut == "any" else 1):
+        fitting = Fitting(example, style, tokenizer, order)
+        best = max(best, _fitted(fitting, style, tokenizer, bare, length), key=lambda r: r.length)
+        if best.length >= CLOSE * length or fitting.all_fits(length - bare.length):
+            break
+    return best._replace(dropped=len(example.documents) - len(best.example.documents))
 
 
-def _size(document: Document, tokenizer: PreTrainedTokenizerBase) -> int:
-    return len(tokenizer(_block(0, document)[0], add_special_tokens=False)["input_ids"])
+def _fitted(
+    fitting: Fitting, style: Style, tokenizer: PreTrainedTokenizerBase, bare: Rendered, length: int
+) -> Rendered:
+    """The longest rendering found within the length; `bare` is that without distractors."""
+    best = bare
+    # The parts do not add up to the whole to the token: the first try leaves a little room, and
+    # what is missing or too much is tried again.
+    budget, tried = length - bare.length - round(_SPARE * length), {0}
+    for _ in range(_TRIES):
+        if budget in tried:
+            break
+        tried.add(budget)
+        shown = _tokens(fitting.cut(budget), style, tokenizer)
+        if best.length < shown.length <= length:
+            best = shown
+        if best.length >= CLOSE * length or fitting.all_fits(budget):
+            break
+        budget = max(0, budget + length - shown.length)
+    return best
 
 
-def _block(number: int, document: Document) -> tuple[str, int]:
-    """A document as it is shown, and the offset of its text in it."""
-    title = f" (Title: {document.title})" if document.title else ""
-    head = f"Document [{number}]{title} "
-    return f"{head}{document.text}\n\n", len(head)
-
-
-class _Shown(NamedTuple):
-    prompt: list[int]
-    needles: list[NeedleSpan]
-
-
-def _tokens(example: Example, kept: set[str], tokenizer: PreTrainedTokenizerBase) -> _Shown:
-    documents = [document for document in example.documents if document.id in kept]
-    message = f"{INSTRUCTION}\n\n"
-    text_starts: dict[str, int] = {}
-    for number, document in enumerate(documents, start=1):
-        block, offset = _block(number, document)
-        text_starts[document.id] = len(message) + offset
-        message += block
-    message += f"Question: {example.question}"
-    text = _chat(message, tokenizer)
+def _tokens(example: Example, style: Style, tokenizer: PreTrainedTokenizerBase) -> Rendered:
+    """The tokens of an example with all its documents."""
+    message, starts = _message(example, style)
+    text = _chat(message, style, tokenizer)
     shift = text.index(message)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    spans = []
-    for needle in example.needles:
-        start = shift + text_starts[needle.document] + needle.start
-        end = start + needle.end - needle.start
-        spans.append(NeedleSpan(needle, *token_span(encoded["offset_mapping"], start, end)))
-    return _Shown(encoded["input_ids"], spans)
+    encoded = tokenizer(text, add_special_tokens=False)
+    spans = [_span(encoded, n, shift + starts[n.document][1], example.id) for n in example.needles]
+    for number, document in enumerate(example.documents, start=1):
+        inside = style.number_span(number)
+        if document.id in example.cites and inside is not None:
+            needle = Needle(
+                document=document.id, start=inside[0], end=inside[1], role="answer", hop=2,
+                relation="number",
+            )  # fmt: skip
+            spans.append(_span(encoded, needle, shift + starts[document.id][0], example.id))
+    answer = example.answers[0] if not style.opening else f" {example.answers[0]}"
+    ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    return Rendered(encoded["input_ids"], [*ids, tokenizer.eos_token_id], spans, 0, example)
 
 
-def _chat(message: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def message_of(example: Example) -> str:
+    """What the user says: the prompt before the model's own chat template."""
+    return _message(example, style_of(example))[0]
+
+
+def _message(example: Example, style: Style) -> tuple[str, dict[str, tuple[int, int]]]:
+    """The message; and by document the characters where its block begins, and the text in it."""
+    fields = {"question": example.question, **example.source.get("fields", {})}
+    parts = [style.before.format(**fields)]
+    at = len(parts[0])
+    starts: dict[str, tuple[int, int]] = {}
+    for number, document in enumerate(example.documents, start=1):
+        if document.gold:
+            starts[document.id] = (at, at + style.text_start(document, number))
+        parts.append(style.block(document, number))
+        at += len(parts[-1])
+    parts.append(style.after.format(**fields))
+    return "".join(parts), starts
+
+
+def _span(encoded: BatchEncoding, needle: Needle, start: int, example: str) -> NeedleSpan:
+    """The tokens that overlap a needle of the document whose text begins at character `start`."""
+    places = range(start + needle.start, start + needle.end)
+    # A token of a byte may belong to no character, and a space to no token.
+    tokens = [encoded.char_to_token(place) for place in places]
+    found = [token for token in tokens if token is not None]
+    if not found:
+        raise ValueError(f"{example}: no token shows the needle at {needle.document!r}")
+    return NeedleSpan(needle, min(found), max(found) + 1)
+
+
+def _chat(message: str, style: Style, tokenizer: PreTrainedTokenizerBase) -> str:
     """The message in the model's chat template, up to the opening of the reply."""
     if tokenizer.chat_template is None:  # a base model reads plain text
-        return f"{tokenizer.bos_token or ''}{message}\n{REPLY_OPENING}"
+        return f"{tokenizer.bos_token or ''}{message}\n{style.opening}"
     chat = tokenizer.apply_chat_template(
         [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
     )
-    return f"{chat}{REPLY_OPENING}"
+    return f"{chat}{style.opening}"

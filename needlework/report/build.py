@@ -18,7 +18,7 @@ from needlework.report import figures
 from needlework.report.findings import find
 from needlework.report.page import render_page
 from needlework.report.stages import stage_table
-from needlework.study import Study, runs
+from needlework.study.sections import Study, runs
 
 # The head measure on the figure's axis: Zhao et al. compare the sets of all positive heads.
 MEASURE = "recall_positive"
@@ -58,14 +58,14 @@ def build_report(
         examples=_examples(results, study),
         datasets=[
             {"task": task} | _json(results / "datasets" / task / variant / "dataset.json")
-            for task in study.tasks
+            for task in study.tasks.chosen()
             for variant in study.variants
         ],
-        generations={
-            task: _json(path)
-            for task in study.tasks
-            if (path := results / "generations" / task / "generation.json").is_file()
-        },
+        generations=[
+            {"task": task} | _json(path)
+            for task in study.tasks.chosen()
+            for path in sorted((results / "generations" / task).glob("*.json"))
+        ],
         stages=stage_table(benchmarks, results / "benchmarks"),
         versions=versions(),
     )
@@ -117,6 +117,6 @@ def _examples(results: Path, study: Study) -> dict[tuple[str, str], Example]:
     """The first training example of every variant: the same question where variants share it."""
     return {
         (task, variant): read_examples(results / "datasets" / task / variant / "train.jsonl")[0]
-        for task in study.tasks
+        for task in study.tasks.chosen()
         for variant in study.variants
     }

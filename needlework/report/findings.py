@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from needlework.study import UNTUNED
+from needlework.study.values import UNTUNED
 
 
 class Finding(NamedTuple):

@@ -65,7 +65,7 @@ def render_page(
     figures: dict[str, Path],
     examples: dict[tuple[str, str], Example],
     datasets: list[dict[str, Any]],
-    generations: dict[str, dict[str, Any]],
+    generations: list[dict[str, Any]],
     stages: pd.DataFrame,
     versions: dict[str, str],
 ) -> str:
@@ -80,7 +80,7 @@ def render_page(
         figures: name to SVG file.
         examples: (task, variant) to one example, as the model saw it.
         datasets: what each dataset.json says.
-        generations: task to what its generation.json says.
+        generations: what each rewrites.json and documents.json says.
         stages: columns stage, jobs, seconds, memory_mb.
         versions: packages that made the results.
     """

@@ -1,77 +1,169 @@
-"""How a synthetic needle states its fact: rewritten by a language model, or by a template.
+"""How the needles of a synthetic example state their facts.
 
-Every extractive example carries its facts, hop by hop, in `source["facts"]`: the subject, the
-relation, and the relation's own question and statement as templates over {subject} and {answer}.
+High: a language model's words, about the real entities. Low: a template's sentence about invented
+names; of an insight, the insight as one plain sentence.
 """
 
 from __future__ import annotations
 
 import random
-import string
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from needlework.examples import Example, Fact, Needle
+from needlework.relations.templates import load_openers
+from needlework.synthesis.names import invented
 
-from needlework.examples import Example
+# An insight has no subject and answer of its own: what it says is a whole sentence.
+INSIGHT = "insight"
 
-_LETTERS = string.ascii_uppercase
 
+class Statement(NamedTuple):
+    """One sentence that a gold document must hold, and the needle in it.
 
-class Fact(BaseModel):
-    """One hop: `answer` stands in `relation` to `subject`."""
+    `needle` is that of the real example: its document, role, hop and relation stay. `answer` is
+    what the sentence's needle lies on.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    hop: int
-    relation: str
-    subject: str
+    needle: Needle
+    sentence: str
     answer: str
+
+
+class Concept(NamedTuple):
+    """Question, answers and statements of a synthetic example, before it has documents.
+
+    `names` maps each real entity to the name invented for it.
+    """
+
     question: str
-    statement: str
-
-    def state(self, subject: str | None = None, answer: str | None = None) -> str:
-        """The template's sentence, with other names where given."""
-        return self.statement.format(
-            subject=self.subject if subject is None else subject,
-            answer=self.answer if answer is None else answer,
-        )
-
-    def ask(self, subject: str) -> str:
-        """The relation's question about `subject`."""
-        return self.question.format(subject=subject)
+    answers: list[str]
+    statements: list[Statement]
+    names: dict[str, str]
 
 
-def facts_of(example: Example) -> list[Fact]:
-    """The facts of an example in hop order.
+def parts_of(example: Example) -> list[tuple[Fact, Needle]]:
+    """The facts of an example, each with the needle that states it in a gold document.
+
+    An answer that cites documents has a fact for each of them, or one that they all state.
 
     Raises:
-        ValueError: the example carries none, so nothing can be synthesised from it.
+        ValueError: a fact has no needle, or there is no fact, so nothing can be synthesised.
     """
-    facts = [Fact.model_validate(fact) for fact in example.source.get("facts", [])]
-    if not facts:
+    if not example.facts:
         raise ValueError(
-            f"{example.id} has no source['facts']; the task that made it must say subject, "
-            "relation, question and statement of every hop"
+            f"{example.id} has no facts; the task that made it must say subject, relation, "
+            "question and answer of every hop"
         )
-    return sorted(facts, key=lambda fact: fact.hop)
+    if example.cites:
+        needles = {needle.document: needle for needle in example.needles}
+        shared = len(example.facts) != len(example.cites)
+        facts = example.facts[:1] * len(example.cites) if shared else example.facts
+        return [
+            (fact, needles.get(name) or _insight(name, fact))
+            for fact, name in zip(facts, example.cites, strict=True)
+        ]
+    by_hop = {needle.hop: needle for needle in example.needles}
+    missing = [fact.hop for fact in example.facts if fact.hop not in by_hop]
+    if missing:
+        raise ValueError(f"{example.id} has no needle for its hop {missing[0]}")
+    return [(fact, by_hop[fact.hop]) for fact in sorted(example.facts, key=lambda f: f.hop)]
 
 
-def invented_name(rng: random.Random, taken: set[str]) -> str:
-    """A name of four capital letters (Zhao et al., arXiv 2410.22316, poster) not yet in `taken`.
+def _insight(document: str, fact: Fact) -> Needle:
+    return Needle(document=document, start=0, end=1, role="insight", relation=fact.relation)
 
-    It is added to `taken`.
+
+def rewritten(example: Example, sentences: Sequence[str]) -> Concept:
+    """The facts in a language model's words, one sentence each, in the order of `parts_of`."""
+    statements = [
+        Statement(needle, sentence, sentence if needle.role == "insight" else fact.answer)
+        for (fact, needle), sentence in zip(parts_of(example), sentences, strict=True)
+    ]
+    answers = example.answers
+    if not example.cites:  # the answer as the last needle has it is the training target
+        target = statements[-1].answer
+        answers = [target, *(answer for answer in answers if answer != target)]
+    return Concept(example.question, answers, statements, {})
+
+
+def templated(
+    example: Example, names: Sequence[str], rng: random.Random, context: str
+) -> Concept | str:
+    """The facts by their relations' templates, over invented names; or why there is none.
+
+    Args:
+        example: the real example.
+        names: what names are drawn from.
+        rng: draws them.
+        context: the words of the context, of which no name may be one.
     """
-    while True:
-        name = "".join(rng.choices(_LETTERS, k=4))
-        if name not in taken:
-            taken.add(name)
-            return name
+    parts = parts_of(example)
+    if parts[0][0].relation == INSIGHT:
+        return _plain(example, parts, rng)
+    if any(fact.statement is None for fact, _ in parts):
+        return "no template covers a relation"
+    # An entity has one name wherever it stands: the answer of a hop is the subject of the next.
+    entities = dict.fromkeys(
+        entity
+        for fact, _ in parts
+        for entity in (fact.subject, fact.other, fact.answer)
+        if entity is not None
+    )
+    templates = [f"{fact.statement} {fact.question}" for fact, _ in parts]
+    drawn = invented(names, rng, [context, example.question, *templates])
+    given = dict(zip(entities, drawn, strict=False))
+    named = _named_in_question(example, parts)
+    question = renamed(example.question, {entity: given[entity] for entity in named})
+    if question == example.question or any(
+        not _stands(entity, example.question) for entity in named
+    ):
+        return "its question does not name the subject"
+    statements = []
+    for fact, needle in parts:
+        other = None if fact.other is None else given[fact.other]
+        sentence = fact.state(given[fact.subject], given[fact.answer], other)
+        answer = sentence if needle.role == "insight" else given[fact.answer]
+        statements.append(Statement(needle, sentence, answer))
+    answers = example.answers if example.cites else [statements[-1].answer]
+    return Concept(question, answers, statements, given)
 
 
-def rewrite_prompt(fact: Fact, attempt: int) -> str:
-    """What a language model is asked, to express a fact in words of its own.
+def _named_in_question(example: Example, parts: Sequence[tuple[Fact, Needle]]) -> list[str]:
+    """The entities that the question must name: what no earlier hop gives."""
+    if example.cites:
+        return [parts[0][0].answer]
+    named = []
+    for fact, _ in parts:
+        named += [fact.subject] if fact.subject_hop is None else []
+        named += [fact.other] if fact.other is not None and fact.other_hop is None else []
+    return list(dict.fromkeys(named))
 
-    Asked for another beginning, a small model turns a sentence round instead of copying it; the
-    beginning alternates between answer and subject with the attempt, counted from 0.
-    """
-    beginning = fact.subject if attempt % 2 else fact.answer
-    return f'Rewrite this sentence so that it begins with "{beginning}":\n{fact.state()}'
+
+def _plain(example: Example, parts: Sequence[tuple[Fact, Needle]], rng: random.Random) -> Concept:
+    openers = load_openers()
+    statements = []
+    for fact, needle in parts:
+        sentence = rng.choice(openers).format(insight=fact.answer)
+        statements.append(Statement(needle, sentence, sentence))
+    return Concept(example.question, example.answers, statements, {})
+
+
+def renamed(text: str, names: dict[str, str]) -> str:
+    """`text` with each entity's name in its place, whole words only, whatever their case."""
+    if not names:
+        return text
+    by_words = {entity.casefold(): name for entity, name in names.items()}
+    longest = sorted(names, key=len, reverse=True)
+    pattern = "|".join(re.escape(entity) for entity in longest)
+    return re.sub(
+        rf"(?<!\w)(?:{pattern})(?!\w)",
+        lambda match: by_words.get(match[0].casefold(), match[0]),
+        text,
+        flags=re.IGNORECASE,
+    )
+
+
+def _stands(entity: str, text: str) -> bool:
+    return renamed(text, {entity: ""}) != text

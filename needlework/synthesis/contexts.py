@@ -1,12 +1,22 @@
-"""Contexts of low diversity: repeated filler, document for document as long as the real ones."""
+"""The documents around a synthetic needle: filler, one passage again and again, or written prose.
+
+Each gold document is replaced by one that holds its statements, each distractor by one like it, and
+more follow until the room is full. The gold documents keep their depth.
+"""
 
 from __future__ import annotations
 
 import random
-from itertools import cycle
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, islice
+from typing import NamedTuple
 
-from needlework.examples import Document, Example, Needle
+from needlework.examples import Document, Example, Needle, citation
+from needlework.rendering.room import Room
+from needlework.synthesis.concepts import Concept, Statement, renamed
 from needlework.synthesis.gates import answer_start
+from needlework.text import padded
 
 # The repeated sentences of the literature (Mohtashami and Jaggi, arXiv 2305.16300, section 4.2;
 # Zhao et al., arXiv 2410.22316, poster).
@@ -17,57 +27,193 @@ FILLER = (
     "Here we go.",
     "There and back again.",
 )
+# Ours: a passage with a meaning, so that repetition can be told from nonsense.
+PASSAGE = (
+    "A river wears its bed away a little every year.",
+    "Where the rock is soft it digs deep, and where the rock is hard it runs wide and shallow.",
+    "Sand and gravel that it carries in spring are left on the inner side of each bend.",
+    "After some centuries the bends have moved so far that two of them meet.",
+    "Then the water takes the shorter way, and the old loop becomes a quiet lake.",
+    "Reeds close it from the banks, until only a damp hollow shows where the river once ran.",
+)
+# Written documents with fewer sentences than this, after those with an answer are taken out, are
+# not used.
+_FEWEST_SENTENCES = 2
+# What fits a short length best is chosen among so many more than fill it.
+_SURPLUS = 4
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
-def filler_sentences(characters: int) -> list[str]:
-    """Whole filler sentences, repeated, of about `characters` characters; at least one."""
-    sentences: list[str] = []
-    size = 0
-    for sentence in cycle(FILLER):
-        size += len(sentence) + 1
-        if sentences and size > characters:
-            return sentences
-        sentences.append(sentence)
-    raise AssertionError("cycle of a non-empty tuple does not end")
+class Context(NamedTuple):
+    """Documents in the order they are shown, and the needles in them."""
+
+    documents: list[Document]
+    needles: list[Needle]
 
 
-def in_filler(
-    example: Example, sentences: list[str], answers: list[str], rng: random.Random
-) -> tuple[list[Document], list[Needle]]:
-    """The documents of `example` replaced by filler, its needles by `sentences`.
+def repeated(
+    example: Example,
+    concept: Concept,
+    sentences: Sequence[str],
+    room: Room,
+    rng: random.Random,
+) -> Context:
+    """Documents of `sentences` in turns, each about as long as the real one that it replaces.
 
-    The gold document of each hop keeps its place and about its length, and holds the hop's
-    sentence among filler sentences. Titles are dropped: they would give the gold away.
-
-    Args:
-        example: the real example that gives number, order and length of the documents.
-        sentences: what states each hop's fact, in hop order.
-        answers: the answer of each hop, which its sentence contains.
-        rng: decides where in its document a sentence stands.
-
-    Returns:
-        The documents, and one needle per hop, on the answer in its sentence; the last hop's
-        has the role "answer", those before it "bridge".
+    Titles are dropped: they would give the gold away.
 
     Raises:
-        ValueError: a sentence does not contain its answer as whole words.
+        ValueError: a statement does not contain its answer.
     """
-    hops = {needle.document: needle.hop for needle in example.needles}
-    documents, needles = [], []
+    golds = [
+        _holding(d, _lines(sentences, len(d.text)), concept.statements, rng, "sentence")
+        for d in example.documents
+        if d.gold
+    ]
+    lengths = [len(d.text) for d in example.documents if not d.gold] or [len(golds[0][0].text)]
+    more = (
+        Document(
+            id=f"filler-{i}", title="", text=" ".join(_lines(sentences, length)), gold=False,
+            unit="sentence",
+        )
+        for i, length in enumerate(cycle(lengths))
+    )  # fmt: skip
+    return _assembled(example, golds, more, room)
+
+
+def written(
+    example: Example, concept: Concept, documents: dict[str, str], room: Room, rng: random.Random
+) -> Context | str:
+    """Documents that a language model wrote on the topics of the real ones; or why there are none.
+
+    Sentences that hold an answer of any hop are taken out of a gold document before its statements
+    are put in; a distractor that holds one is not used. Where the concept has invented names,
+    they stand for the real ones in the gold documents too.
+
+    Args:
+        example: the real example.
+        concept: what the gold documents state.
+        documents: written text by topic (see `topic_of`).
+        room: decides how many documents there are.
+        rng: decides where in its document a sentence stands, and what other documents follow.
+    """
+    answers = [s.answer for s in concept.statements if s.needle.role != "insight"]
+    answers += [] if example.cites else [*example.answers, *concept.answers]
+    answers += [fact.answer for fact in example.facts] if not example.cites else []
+    forbidden = [words for words in map(padded, answers) if words.strip()]
+    golds = []
     for document in example.documents:
-        hop = hops.get(document.id)
-        if hop is None:
-            text = " ".join(filler_sentences(len(document.text)))
-        else:
-            sentence, answer = sentences[hop - 1], answers[hop - 1]
-            lines = filler_sentences(max(0, len(document.text) - len(sentence)))
-            place = rng.randint(0, len(lines))
-            text = " ".join([*lines[:place], sentence, *lines[place:]])
-            inside = answer_start(sentence, answer)
-            if inside is None:
-                raise ValueError(f"{example.id}: {sentence!r} does not contain {answer!r}")
-            start = text.index(sentence) + inside
-            (real,) = (n for n in example.needles if n.document == document.id)
-            needles.append(real.model_copy(update={"start": start, "end": start + len(answer)}))
-        documents.append(Document(id=document.id, title="", text=text, gold=document.gold))
-    return documents, needles
+        if document.gold:
+            text = documents.get(topic_of(document))
+            if text is None:
+                return "no document was written on the topic of its gold document"
+            kept = [s for s in _SENTENCE_END.split(text) if not _holds(s, forbidden)]
+            if len(kept) < _FEWEST_SENTENCES:
+                return "the written gold document says hardly more than the answer"
+            kept = [renamed(sentence, concept.names) for sentence in kept]
+            shown = document.model_copy(update={"title": renamed(document.title, concept.names)})
+            if _holds(shown.title, forbidden):
+                shown = shown.model_copy(update={"title": ""})
+            golds.append(_holding(shown, kept, concept.statements, rng, "word"))
+    own = dict.fromkeys(topic_of(d) for d in example.documents if not d.gold)
+    taken = {topic_of(d) for d in example.documents if d.gold} | set(own)
+    others = [topic for topic in documents if topic not in taken]
+    rng.shuffle(others)
+    titled = any(d.title for d in example.documents)
+    more = (
+        Document(
+            id=f"written-{i}", title=topic if titled else "", text=documents[topic], gold=False
+        )
+        for i, topic in enumerate([*own, *others])
+        if topic in documents and not _holds(f"{topic}\n{documents[topic]}", forbidden)
+    )
+    return _assembled(example, golds, more, room)
+
+
+def topic_of(document: Document) -> str:
+    """What a document is about: its title, or its first sentence."""
+    return document.title or _SENTENCE_END.split(document.text, maxsplit=1)[0][:200]
+
+
+def _holds(text: str, forbidden: Sequence[str]) -> bool:
+    words = padded(text)
+    return any(answer in words for answer in forbidden)
+
+
+def _lines(sentences: Sequence[str], characters: int) -> list[str]:
+    """Whole sentences in turns, of about `characters` characters; at least one."""
+    lines: list[str] = []
+    size = 0
+    for sentence in cycle(sentences):
+        size += len(sentence) + 1
+        if lines and size > characters:
+            break
+        lines.append(sentence)
+    return lines
+
+
+def _holding(
+    document: Document,
+    lines: Sequence[str],
+    statements: Sequence[Statement],
+    rng: random.Random,
+    unit: str,
+) -> tuple[Document, list[Needle]]:
+    """A gold document of `lines` with its own statements among them, and their needles."""
+    own = [s for s in statements if s.needle.document == document.id]
+    size = sum(len(s.sentence) + 1 for s in own)
+    kept = list(lines)
+    while len(kept) > 1 and sum(len(k) + 1 for k in kept) + size > max(len(document.text), size):
+        kept.pop()
+    for statement in own:
+        kept.insert(rng.randint(0, len(kept)), statement.sentence)
+    text = " ".join(kept)
+    needles = []
+    for statement in own:
+        inside = (
+            0 if statement.answer == statement.sentence
+            else answer_start(statement.sentence, statement.answer)
+        )  # fmt: skip
+        if inside is None:
+            raise ValueError(f"{statement.sentence!r} does not contain {statement.answer!r}")
+        start = text.index(statement.sentence) + inside
+        place = {"start": start, "end": start + len(statement.answer)}
+        needles.append(statement.needle.model_copy(update=place))
+    title = document.title if unit == "word" else ""
+    made = Document.model_validate(
+        {"id": document.id, "title": title, "text": text, "gold": True, "unit": unit}
+    )
+    return made, needles
+
+
+def _assembled(
+    example: Example,
+    golds: Sequence[tuple[Document, list[Needle]]],
+    more: Iterator[Document],
+    room: Room,
+) -> Context:
+    filled = room.fill([document for document, _ in golds], more)
+    distractors = [*filled[len(golds) :], *islice(more, _SURPLUS)]
+    documents = at_depths(example, [document for document, _ in golds], distractors)
+    return Context(documents, list(chain.from_iterable(needles for _, needles in golds)))
+
+
+def at_depths(
+    example: Example, golds: Sequence[Document], distractors: Sequence[Document]
+) -> list[Document]:
+    """Gold documents among distractors, as deep as those of the real example are among its own."""
+    real = [document.gold for document in example.documents]
+    before, others = [], 0
+    for gold in real:
+        if gold:
+            before.append(others)
+        others += not gold
+    documents = list(distractors)
+    for gold_document, count in reversed(list(zip(golds, before, strict=True))):
+        documents.insert(round(count / max(1, others) * len(distractors)), gold_document)
+    return documents
+
+
+def answers_shown(example: Example, concept: Concept, documents: Sequence[Document]) -> list[str]:
+    """The answers of a synthetic example with these documents."""
+    return [citation(documents, example.cites)] if example.cites else concept.answers

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from needlework.synthesis.concepts import Fact
+from needlework.examples import Fact
 from needlework.text import contains_answer, normalise_answer
 
 # A sentence four times as long as the statement tells more than the fact.
 _LONGEST = 4
+# So much of an insight's longer words stands in a sentence that says the same.
+_KEPT = 0.5
 # Words of any question or statement, which say nothing of the relation.
 _COMMON = {"what", "which", "does", "that", "with", "from", "date"}
 
@@ -40,22 +42,45 @@ def refusal(sentence: str, fact: Fact) -> str | None:
     """Why `sentence` cannot stand for `fact`; None if it can.
 
     The answer must stand in it to the letter, because it is the training target; the subject in
-    its normal form; a word of the relation's templates at least by its stem, beside those of
-    subject and answer; and a copy of the template's statement is no rewrite.
+    its normal form, where a template names it; a word of the relation's templates at least by its
+    stem, beside those of subject and answer; and a copy of the template's statement is no rewrite.
+    An insight must keep its numbers and most of its longer words.
     """
     if not sentence:
         return "empty"
+    said = fact.answer if fact.statement is None else fact.state()
+    if fact.relation == "insight":
+        if not _keeps(sentence, said):
+            return "lost the insight"
+    else:
+        reason = _lost(sentence, fact)
+        if reason is not None:
+            return reason
+    if fact.statement is not None:
+        if normalise_answer(sentence) == normalise_answer(said):
+            return "copied the statement"
+        if len(sentence) > _LONGEST * len(said):
+            return "too long"
+    return None
+
+
+def _lost(sentence: str, fact: Fact) -> str | None:
     if answer_start(sentence, fact.answer) is None:
         return "lost the answer"
-    # "Peru's capital" names Peru; "the People's Republic" names itself with its own apostrophe.
-    without_possessive = re.sub(r"['’]s?(?!\w)", "", sentence)
-    if not any(contains_answer(s, fact.subject) for s in (sentence, without_possessive)):
-        return "lost the subject"
+    asked = fact.question.format(subject="", other="")
+    if fact.statement is not None:
+        # "Peru's capital" names Peru; "the People's Republic" names itself with its apostrophe.
+        without_possessive = re.sub(r"['’]s?(?!\w)", "", sentence)
+        if not any(contains_answer(s, fact.subject) for s in (sentence, without_possessive)):
+            return "lost the subject"
+        asked += fact.state("", "", "")
     own = _stems(sentence) - _stems(f"{fact.subject} {fact.answer}")
-    if not own & _stems(f"{fact.state('', '')} {fact.ask('')}"):
-        return "lost the relation"
-    if normalise_answer(sentence) == normalise_answer(fact.state()):
-        return "copied the statement"
-    if len(sentence) > _LONGEST * len(fact.state()):
-        return "too long"
-    return None
+    return None if own & _stems(asked) else "lost the relation"
+
+
+def _keeps(sentence: str, insight: str) -> bool:
+    numbers = set(re.findall(r"\d[\d.,]*", insight))
+    if not numbers <= set(re.findall(r"\d[\d.,]*", sentence)):
+        return False
+    wanted = _stems(insight)
+    return len(_stems(sentence) & wanted) >= _KEPT * len(wanted)

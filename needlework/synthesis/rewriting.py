@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from needlework.examples import Example
-from needlework.llm.client import Client
-from needlework.progress import track
+from needlework.examples import Example, Fact, Needle
+from needlework.llm.client import Client, Failure
 from needlework.provenance import derived_seed
-from needlework.synthesis.concepts import Fact, facts_of, rewrite_prompt
+from needlework.synthesis.concepts import parts_of
 from needlework.synthesis.gates import first_sentence, refusal
+from needlework.synthesis.prompts.requests import Request, rewrite_request
 
 
 class Rewrite(NamedTuple):
-    """The rewrites of one example's facts, in hop order; `sentences` is None if one failed.
+    """The rewrites of one example's facts, in the order of `parts_of`; None if one failed.
 
     `refused` has the reason of every reply that was asked for again.
     """
@@ -28,53 +27,74 @@ class Rewrite(NamedTuple):
     refused: list[str]
 
 
+class _Open(NamedTuple):
+    """A fact that still has no rewrite: its example, and its place among the example's facts."""
+
+    example: Example
+    place: int
+    fact: Fact
+    needle: Needle
+
+    def request(self, attempt: int, seed: int) -> Request:
+        name = [seed, "rewrite", self.example.id, self.fact.hop, self.place, attempt]
+        return rewrite_request(self.example, self.fact, self.needle, attempt, derived_seed(*name))
+
+
+def _facts(examples: Sequence[Example]) -> list[_Open]:
+    return [
+        _Open(example, place, fact, needle)
+        for example in examples
+        for place, (fact, needle) in enumerate(parts_of(example))
+    ]
+
+
+def first_requests(examples: Sequence[Example], *, seed: int) -> list[Request]:
+    """What `rewrite_all` asks first; at most `attempts` times as much in the end."""
+    return [fact.request(0, seed) for fact in _facts(examples)]
+
+
 async def rewrite_all(
     client: Client, examples: Sequence[Example], *, attempts: int, seed: int
 ) -> list[Rewrite]:
-    """Rewrite the facts of every example, concurrently; in the order of `examples`.
+    """Rewrite the facts of every example; in the order of `examples`.
+
+    Each round asks for all that is still open, so that a batch API serves a round at a time. A
+    fact whose every reply is refused ends its example.
 
     Raises:
         GeneratorError: the server could not be used.
     """
-    tasks = [
-        asyncio.create_task(_rewrite(client, example, attempts=attempts, seed=seed))
+    sentences: dict[tuple[str, int], str] = {}
+    refused: dict[str, list[str]] = {example.id: [] for example in examples}
+    todo = _facts(examples)
+    for attempt in range(attempts):
+        if not todo:
+            break
+        replies = await client.complete_all([fact.request(attempt, seed) for fact in todo])
+        still = []
+        for fact, reply in zip(todo, replies, strict=True):
+            if isinstance(reply, Failure):
+                reason: str | None = f"request failed: {reply.kind}"
+            else:
+                sentence = first_sentence(reply.text)
+                reason = refusal(sentence, fact.fact)
+            if reason is None:
+                sentences[fact.example.id, fact.place] = sentence
+            else:
+                refused[fact.example.id].append(reason)
+                still.append(fact)
+        todo = still
+    failed = {fact.example.id for fact in todo}
+    return [
+        Rewrite(
+            example.id,
+            None
+            if example.id in failed
+            else [sentences[example.id, place] for place in range(len(parts_of(example)))],
+            refused[example.id],
+        )
         for example in examples
     ]
-    try:
-        for task in track(tasks, "rewrites"):
-            await task
-    finally:  # one failure ends the others, so that no request outlives the client
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return [task.result() for task in tasks]
-
-
-async def _rewrite(client: Client, example: Example, *, attempts: int, seed: int) -> Rewrite:
-    sentences: list[str] = []
-    refused: list[str] = []
-    for fact in facts_of(example):
-        sentence, reasons = await _rewrite_fact(client, fact, example.id, attempts, seed)
-        refused += reasons
-        if sentence is None:
-            return Rewrite(example.id, None, refused)
-        sentences.append(sentence)
-    return Rewrite(example.id, sentences, refused)
-
-
-async def _rewrite_fact(
-    client: Client, fact: Fact, example: str, attempts: int, seed: int
-) -> tuple[str | None, list[str]]:
-    reasons: list[str] = []
-    for attempt in range(attempts):
-        request_seed = derived_seed(seed, "rewrite", example, fact.hop, attempt)
-        reply = await client.complete(rewrite_prompt(fact, attempt), seed=request_seed)
-        sentence = first_sentence(reply.text)
-        reason = refusal(sentence, fact)
-        if reason is None:
-            return sentence, reasons
-        reasons.append(reason)
-    return None, reasons
 
 
 def rewriting_report(rewrites: Sequence[Rewrite], attempts: int) -> dict[str, Any]:
@@ -90,7 +110,8 @@ def rewriting_report(rewrites: Sequence[Rewrite], attempts: int) -> dict[str, An
     }
 
 
-def read_rewrites(path: Path) -> list[Rewrite]:
-    """The rewrites that scripts/rewrite_facts.py wrote, one JSON object a line."""
+def read_rewrites(path: Path) -> dict[str, Rewrite]:
+    """The rewrites that scripts/generate_texts.py wrote, by the id of their example."""
     with path.open(encoding="utf-8") as file:
-        return [Rewrite(**json.loads(line)) for line in file]
+        rewrites = [Rewrite(**json.loads(line)) for line in file]
+    return {rewrite.id: rewrite for rewrite in rewrites}

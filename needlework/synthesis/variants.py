@@ -1,118 +1,191 @@
-"""Every variant of a dataset by name, and how its examples are made from the real ones."""
+"""Every variant of a dataset by name, and how an example of it is made from the real one."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from needlework.examples import Example
 from needlework.provenance import derived_seed
-from needlework.synthesis.concepts import facts_of, invented_name
-from needlework.synthesis.contexts import FILLER, in_filler
+from needlework.rendering.room import Room
+from needlework.synthesis.baselines import multidoc_qa, needle_in_haystack
+from needlework.synthesis.concepts import Concept, parts_of, rewritten, templated
+from needlework.synthesis.contexts import FILLER, PASSAGE, Context, answers_shown, repeated, written
+from needlework.synthesis.key_value import kv_multi_subkey, kv_simple
+from needlework.synthesis.names import invented
 from needlework.synthesis.rewriting import Rewrite
 from needlework.synthesis.symbolic import symbolic
-from needlework.text import normalise_answer
 
 
-class Dataset(NamedTuple):
-    """A variant's examples and the real examples that gave none, by reason."""
+@dataclass(frozen=True)
+class Materials:
+    """What synthetic examples are made from, beside the real ones.
 
-    examples: list[Example]
-    skipped: dict[str, list[str]]
+    Attributes:
+        room: how much text an example holds.
+        seed: of all draws.
+        names: what invented names are drawn from.
+        rewrites: the facts of each example in a language model's words, by the example's id.
+        documents: what a language model wrote, by topic.
+    """
+
+    room: Room
+    seed: int
+    names: Sequence[str] = ()
+    rewrites: Mapping[str, Rewrite] = field(default_factory=dict)
+    documents: Mapping[str, str] = field(default_factory=dict)
+
+    def rng(self, *parts: str) -> random.Random:
+        """Random numbers of their own for each purpose."""
+        return random.Random(derived_seed(self.seed, *parts))
 
 
-def real(example: Example, rewrites: dict[str, Rewrite], seed: int) -> Example:
-    """The real example as it is."""
+Made = Example | str  # an example, or the reason why there is none
+Maker = Callable[[Example, Materials], Made]
+
+
+def _real(example: Example, materials: Materials) -> Made:
     return example
 
 
-def high_low(example: Example, rewrites: dict[str, Rewrite], seed: int) -> Example | str:
-    """The real fact in a language model's words, in filler; or why there is none."""
-    rewrite = rewrites.get(example.id)
+def _real_limited(example: Example, materials: Materials) -> Made:
+    covered = all(fact.statement is not None for fact in example.facts) and example.facts
+    return _as(example, "real_limited") if covered else "no template covers a relation"
+
+
+def _as(example: Example, variant: str) -> Example:
+    return example.model_copy(update={"variant": variant})
+
+
+def _high(example: Example, materials: Materials, variant: str) -> Concept | str:
+    rewrite = materials.rewrites.get(example.id)
     if rewrite is None:
         raise ValueError(f"{example.id} has no rewrite; rewrites and corpus are of different runs")
     if rewrite.sentences is None:
         return "every rewrite was refused"
-    facts = facts_of(example)
-    return _in_filler(
-        example, "high_low", example.question, rewrite.sentences, [f.answer for f in facts], seed
-    )
+    return rewritten(example, rewrite.sentences)
 
 
-def low_low(example: Example, rewrites: dict[str, Rewrite], seed: int) -> Example:
-    """The fact's template over invented names, in filler; a hop's answer is the next's subject."""
-    rng = random.Random(derived_seed(seed, "low_low", "names", example.id))
-    facts = facts_of(example)
-    # A name that is also a word of its context could not be told from it.
-    words = " ".join([*FILLER, *(f"{fact.statement} {fact.question}" for fact in facts)])
-    taken = set(normalise_answer(words).upper().split())
-    names = [invented_name(rng, taken) for _ in range(len(facts) + 1)]
-    sentences = [f.state(s, a) for f, s, a in zip(facts, names[:-1], names[1:], strict=True)]
-    question = example.question.replace(facts[0].subject, names[0])
-    return _in_filler(example, "low_low", question, sentences, names[1:], seed)
+def _low(example: Example, materials: Materials, variant: str) -> Concept | str:
+    # Low context or high, the same fact has the same names: the variants differ in context only.
+    rng = materials.rng("names", example.id)
+    return templated(example, materials.names, rng, " ".join((*FILLER, *PASSAGE)))
 
 
-def _symbolic(example: Example, rewrites: dict[str, Rewrite], seed: int) -> Example:
-    return symbolic(example, seed, random.Random(derived_seed(seed, "symbolic", example.id)))
+def _filler(example: Example, concept: Concept, materials: Materials, variant: str) -> Context:
+    rng = materials.rng(variant, "depth", example.id)
+    return repeated(example, concept, FILLER, materials.room, rng)
 
 
-def _in_filler(
-    example: Example,
-    variant: str,
-    question: str,
-    sentences: list[str],
-    answers: list[str],
-    seed: int,
-) -> Example:
-    rng = random.Random(derived_seed(seed, variant, "depth", example.id))
-    documents, needles = in_filler(example, sentences, answers, rng)
-    return Example(
-        id=example.id,
-        task=example.task,
-        variant=variant,
-        question=question,
-        answers=[answers[-1]],
-        documents=documents,
-        needles=needles,
-        cluster=example.cluster,
-        source={"from": example.id, "seed": seed, "sentences": sentences},
-    )
+def _passage(example: Example, concept: Concept, materials: Materials, variant: str) -> Context:
+    rng = materials.rng(variant, "depth", example.id)
+    return repeated(example, concept, PASSAGE, materials.room, rng)
 
 
-Maker = Callable[[Example, dict[str, Rewrite], int], Example | str]
+def _written(
+    example: Example, concept: Concept, materials: Materials, variant: str
+) -> Context | str:
+    rng = materials.rng(variant, "depth", example.id)
+    return written(example, concept, materials.documents, materials.room, rng)
+
+
+_CONCEPTS = {"high": _high, "low": _low}
+_CONTEXTS = {"high": _written, "low": _filler, "repeated": _passage}
+
+
+def _maker(concept_level: str, context_level: str) -> Maker:
+    variant = f"{concept_level}_{context_level}"
+
+    def make(example: Example, materials: Materials) -> Made:
+        concept = _CONCEPTS[concept_level](example, materials, variant)
+        if isinstance(concept, str):
+            return concept
+        context = _CONTEXTS[context_level](example, concept, materials, variant)
+        if isinstance(context, str):
+            return context
+        return Example(
+            id=example.id,
+            task=example.task,
+            variant=variant,
+            question=concept.question,
+            answers=answers_shown(example, concept, context.documents),
+            documents=context.documents,
+            needles=context.needles,
+            cluster=example.cluster,
+            source={
+                "from": example.id,
+                "seed": materials.seed,
+                "sentences": [statement.sentence for statement in concept.statements],
+            },
+            cites=example.cites,
+            style=example.style,
+        )
+
+    return make
+
+
+def _symbolic(example: Example, materials: Materials) -> Made:
+    parts_of(example)
+    rng = materials.rng("symbolic", example.id)
+    return symbolic(example, materials.names, materials.room, materials.seed, rng)
+
+
+def _key_value(variant: str) -> Maker:
+    template = variant.endswith("_template")
+    family = kv_multi_subkey if variant.startswith("kv_multi_subkey") else kv_simple
+
+    def make(example: Example, materials: Materials) -> Made:
+        # With and without template the same dictionaries: the variants differ in the prompt only.
+        rng = materials.rng(variant.removesuffix("_template"), example.id)
+        made = family(example.id, materials.room, rng, template=template)
+        update = {"task": example.task, "variant": variant, "cluster": example.cluster}
+        return made.model_copy(update=update)
+
+    return make
+
+
+def _needle_in_haystack(example: Example, materials: Materials) -> Made:
+    rng = materials.rng("needle_in_haystack", example.id)
+    town = next(invented(materials.names, rng, PASSAGE))
+    paragraphs = [" ".join(PASSAGE[i:] + PASSAGE[:i]) for i in range(len(PASSAGE))]
+    made = needle_in_haystack(example.id, materials.room, rng, town=town, haystack=paragraphs)
+    return made.model_copy(update={"task": example.task, "cluster": example.cluster})
+
+
+def _multidoc_qa(example: Example, materials: Materials) -> Made:
+    return multidoc_qa(example)
+
+
 MAKERS: dict[str, Maker] = {
-    "real": real,
-    "high_low": high_low,
-    "low_low": low_low,
+    "real": _real,
+    "real_limited": _real_limited,
+    **{f"{c}_{x}": _maker(c, x) for c in _CONCEPTS for x in _CONTEXTS},
     "symbolic": _symbolic,
+    **{
+        name: _key_value(name)
+        for family in ("kv_simple", "kv_multi_subkey")
+        for name in (family, f"{family}_template")
+    },
+    "needle_in_haystack": _needle_in_haystack,
+    "multidoc_qa": _multidoc_qa,
 }
-# Variants whose facts a language model rewrites first.
-REWRITTEN = frozenset({"high_low"})
+# Variants that need a language model's rewrites of the facts, and its documents.
+REWRITTEN = frozenset(name for name in MAKERS if name.startswith("high_"))
+WRITTEN = frozenset(name for name in MAKERS if name.endswith("_high"))
+# Variants that are not synthetic: the gates that hold for synthetic examples are not theirs.
+REAL = frozenset({"real", "real_limited", "multidoc_qa"})
 
 
-def make_dataset(
-    variant: str,
-    examples: Sequence[Example],
-    rewrites: Sequence[Rewrite],
-    *,
-    wanted: int,
-    seed: int,
-) -> Dataset:
-    """The first `wanted` examples of a variant that can be made, in the order of `examples`.
+def possible_variants(task: str) -> frozenset[str]:
+    """The variants that can be made of a task's examples.
 
-    Every variant has the same size, so that no variant wins by having more data: `examples` hold
-    some spare ones to stand in for those whose rewrite failed.
+    An answer that cites documents cannot be put after their titles; a true-or-false question has
+    no facts to state otherwise.
     """
-    by_id = {rewrite.id: rewrite for rewrite in rewrites}
-    made: list[Example] = []
-    skipped: dict[str, list[str]] = {}
-    for example in examples:
-        if len(made) == wanted:
-            break
-        result = MAKERS[variant](example, by_id, seed)
-        if isinstance(result, str):
-            skipped.setdefault(result, []).append(example.id)
-        else:
-            made.append(result)
-    return Dataset(made, skipped)
+    independent = {name for name in MAKERS if name.startswith("kv_")} | {"needle_in_haystack"}
+    if task == "flenqa":
+        return frozenset({"real", *independent})
+    if task in {"summhay", "factbook_citation"}:
+        return frozenset(MAKERS) - {"multidoc_qa"}
+    return frozenset(MAKERS)

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from needlework.evaluation.metrics import METRICS, exact_match, token_f1
+from needlework.evaluation.citations import citation_f1, citation_match
+from needlework.evaluation.flenqa_scorer import accuracy, accuracy_published
+from needlework.evaluation.metrics import (
+    best_subspan_em,
+    exact_match,
+    main_metric,
+    metrics_for,
+    token_f1,
+)
 
 # --- The reference: SQuAD's evaluation script, step by step and on its own ---------------------
 
@@ -57,9 +65,9 @@ def test_both_metrics_equal_the_published_script(prediction: str, answers: list[
 @given(_phrase, st.lists(_phrase, min_size=1, max_size=3))
 @settings(deadline=None)
 def test_scores_are_shares_and_a_match_has_full_f1(prediction: str, answers: list[str]) -> None:
-    for metric in METRICS.values():
+    for metric in metrics_for("mdqa").values():
         assert 0 <= metric(prediction, answers) <= 1
-        assert metric(answers[-1], answers) == 1
+        assert metric(answers[-1].replace("\n", " "), answers) == 1
     assert token_f1(prediction, answers) >= exact_match(prediction, answers)
 
 
@@ -91,5 +99,52 @@ def test_known_pairs(prediction: str, answers: list[str], f1: float, match: floa
     assert exact_match(prediction, answers) == match
 
 
-def test_the_metrics_by_name() -> None:
-    assert {"f1": token_f1, "exact_match": exact_match} == METRICS
+# --- Best subspan exact match: the published steps ---------------------------------------------
+
+
+def _reference_subspan(prediction: str, answers: list[str]) -> float:
+    line = prediction.split("\n")[0].strip()
+    return 1.0 if any(_normalise(answer) in _normalise(line) for answer in answers) else 0.0
+
+
+@given(
+    st.lists(_phrase | st.just("\n"), max_size=3).map("".join),
+    st.lists(_phrase, min_size=1, max_size=3),
+)
+def test_best_subspan_equals_the_published_steps(prediction: str, answers: list[str]) -> None:
+    assert best_subspan_em(prediction, answers) == _reference_subspan(prediction, answers)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "score"),
+    [
+        ("The capital is Lima, of course.", 1),
+        ("climate", 1),  # letters, as published
+        ("Quito\nLima", 0),  # the first line only
+        ("\nLima", 0),
+        ("Quito", 0),
+    ],
+)
+def test_known_subspans(prediction: str, score: float) -> None:
+    assert best_subspan_em(prediction, ["the Lima"]) == score
+
+
+# --- Which task has which ----------------------------------------------------------------------
+
+
+def test_the_metrics_of_each_task() -> None:
+    extractive = {"f1": token_f1, "exact_match": exact_match}
+    citation = {"citation_f1": citation_f1, "exact_match": citation_match}
+    for task in ("factbook_lookup", "musique", "jsonl", "anything"):
+        assert metrics_for(task) == extractive
+    assert metrics_for("mdqa") == extractive | {"best_subspan_em": best_subspan_em}
+    assert metrics_for("summhay") == metrics_for("factbook_citation") == citation
+    assert metrics_for("flenqa") == {
+        "accuracy": accuracy, "accuracy_published": accuracy_published,
+    }  # fmt: skip
+
+
+def test_the_main_metric_of_each_task() -> None:
+    assert [main_metric(task) for task in ("mdqa", "musique", "summhay", "flenqa")] == [
+        "f1", "f1", "citation_f1", "accuracy",
+    ]  # fmt: skip

@@ -92,6 +92,15 @@ def test_the_metrics_differ_where_answers_are_half_right(tmp_path: Path) -> None
     assert _row(scores, metric="exact_match")["mean"] == 0
 
 
+def test_a_task_is_scored_by_its_own_metrics(tmp_path: Path) -> None:
+    path = _predictions(tmp_path, "m/summhay/real/seed0", range(12))
+    text = path.read_text().replace('"Lima"]', '"[1][4]"]').replace("Lima", "[4]")
+    path.write_text(text, encoding="utf-8")
+    scores, _ = _tables([path])
+    assert list(scores["metric"]) == ["citation_f1", "exact_match"]
+    assert _row(scores, metric="citation_f1")["mean"] == pytest.approx(2 / 3)
+
+
 def test_intervals_are_those_of_the_bootstrap_over_clusters(tables: Tables) -> None:
     scores, _ = tables
     row = _row(scores, variant="symbolic", metric="f1")

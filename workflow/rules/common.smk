@@ -1,6 +1,8 @@
 # What all rules share: the study, checked before the first job, and functions over it.
+import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,15 +15,21 @@ os.environ.update(PYTHONPATH=str(ROOT), HF_HUB_DISABLE_TELEMETRY="1")
 # A job's log takes lines, not the bars of the libraries below; needlework writes its own lines.
 os.environ.update(TQDM_DISABLE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 
+from needlework.corpora.tasks import TASKS
+from needlework.layout import mixture_of
 from needlework.planning import flags, load_study
 from needlework.provenance import source_fingerprint
-from needlework.study import UNTUNED, StudyError, runs, trained_variants
-from needlework.synthesis.variants import REWRITTEN
+from needlework.study.parsing import StudyError
+from needlework.study.sections import runs, trained_variants
+from needlework.study.values import UNTUNED
+from needlework.synthesis.variants import REWRITTEN, WRITTEN
 
 try:
     study = load_study(config)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
+
+tasks = list(study.tasks.chosen())
 
 # The variant that the others are measured against.
 REFERENCE = "real" if "real" in study.variants else study.variants[0]
@@ -48,21 +56,61 @@ def model_flags(wildcards):
     return flags(study.models[wildcards.model])
 
 
+def task_paths(task):
+    """Where a task reads its files: the study's paths, or what download_source fetches."""
+    section = study.tasks.chosen()[task].model_dump()
+    downloaded = {key: f"data/{file}" for key, file in TASKS[task].files.items()}
+    given = {key: section[key] for key in ("path", "test_path", "passages") if section.get(key)}
+    # A file of one's own to train on is split for the test, unless there is one for that too.
+    if "path" in given:
+        downloaded.clear()
+    return downloaded | given
+
+
+def task_files(wildcards):
+    """The files that a task's corpus is drawn from; those to be downloaded by their source."""
+    sources = {file.split("/")[0] for file in TASKS[wildcards.task].files.values()}
+    complete = {f"data/{source}.complete" for source in sources}
+    own = [path for path in task_paths(wildcards.task).values() if not path.startswith("data/")]
+    return [*own, *(complete if len(own) < len(task_paths(wildcards.task)) else [])]
+
+
 def corpus_flags(wildcards):
-    """Sizes of a task's splits."""
-    return flags(study.tasks[wildcards.task])
+    """Sizes of a task's splits, and its other keys as one flag."""
+    section = study.tasks.chosen()[wildcards.task]
+    sizes = {"train", "spare", "validation", "test"}
+    options = section.model_dump(exclude=sizes, exclude_none=True) | task_paths(wildcards.task)
+    sized = flags(section, *(set(type(section).model_fields) - sizes))
+    return f"{sized} --options {shlex.quote(json.dumps(options))}"
 
 
 def dataset_flags(wildcards):
-    """Wanted sizes of a variant's splits."""
-    return flags(study.tasks[wildcards.task], "spare", "test", "documents")
+    """Wanted sizes of a variant's splits; a bound on documents lets contexts fall short."""
+    section = study.tasks.chosen()[wildcards.task]
+    keys = set(type(section).model_fields) - {"train", "validation"}
+    bounded = getattr(section, "documents", None) or not getattr(section, "fill", True)
+    return f"{flags(section, *keys)}{' --unfilled' if bounded else ''}"
 
 
-def rewrites_input(wildcards):
-    """The rewrites, for the variants that need them."""
-    if wildcards.variant in REWRITTEN:
-        return "<results>/generations/{task}/rewrites.jsonl".format(task=wildcards.task)
+def needed_by(variant, kind):
+    """Whether a variant, or a part of a mixture, needs texts of a kind."""
+    return not kind.isdisjoint(mixture_of(variant))
+
+
+def generated(wildcards, kind, name):
+    """A file that a language model's texts are in, for the variants that need them."""
+    if needed_by(wildcards.variant, kind):
+        return f"<results>/generations/{wildcards.task}/{name}"
     return []
+
+
+def generation_reports(wildcards):
+    """What the language model's texts of a variant cost."""
+    return [
+        path
+        for kind, name in ((REWRITTEN, "rewrites.json"), (WRITTEN, "documents.json"))
+        if (path := generated(wildcards, kind, name))
+    ]
 
 
 def adapter_input(wildcards):
@@ -78,14 +126,33 @@ def of_all_runs(pattern):
     return [pattern.format(**run._asdict()) for run in runs(study)]
 
 
+def of_all_models(pattern):
+    """The files of every model of the study that a pattern names."""
+    return expand(pattern, model=study.models)
+
+
 def of_all_variants(pattern):
     """The files of every task and variant that a pattern names."""
-    return expand(pattern, task=study.tasks, variant=study.variants)
+    return expand(pattern, task=tasks, variant=study.variants)
 
 
-def of_rewritten_tasks(pattern):
-    """The files of every task whose facts a language model rewrites."""
-    return expand(pattern, task=study.tasks if REWRITTEN & set(study.variants) else [])
+def of_tasks_with(kind, pattern):
+    """The files of every task, if a variant of the study needs texts of a kind."""
+    needed = any(needed_by(variant, kind) for variant in study.variants)
+    return expand(pattern, task=tasks if needed else [])
+
+
+def of_generating_tasks(pattern):
+    """The examples of every task for which a language model writes."""
+    files = of_tasks_with(REWRITTEN | WRITTEN, pattern.replace("{split}", "{{split}}"))
+    return [path.format(split=split) for path in files for split in ("train", "validation")]
+
+
+def generation_needs():
+    """What a language model writes for the variants of the study, as flags."""
+    needs = {"--rewrites": REWRITTEN, "--written": WRITTEN}
+    variants = study.variants
+    return [f for f, kind in needs.items() if any(needed_by(v, kind) for v in variants)]
 
 
 def adapter_flag(wildcards, input):
@@ -98,8 +165,9 @@ def all_benchmarks():
     trained = [run for run in runs(study) if run.variant != UNTUNED]
     return [
         *expand("<results>/benchmarks/prepare_model/{model}.tsv", model=study.models),
-        *expand("<results>/benchmarks/build_corpus/{task}.tsv", task=study.tasks),
-        *of_rewritten_tasks("<results>/benchmarks/rewrite_facts/{task}.tsv"),
+        *expand("<results>/benchmarks/build_corpus/{task}.tsv", task=tasks),
+        *of_tasks_with(REWRITTEN, "<results>/benchmarks/rewrite_facts/{task}.tsv"),
+        *of_tasks_with(WRITTEN, "<results>/benchmarks/write_documents/{task}.tsv"),
         *of_all_variants("<results>/benchmarks/build_dataset/{task}/{variant}.tsv"),
         *(
             f"<results>/benchmarks/train_adapter/{RUN}.tsv".format(**run._asdict())

@@ -1,4 +1,29 @@
+rule download_source:
+    output:
+        done=touch("data/{source}.complete"),
+    log:
+        "logs/download_source/{source}.log",
+    benchmark:
+        "logs/download_source/{source}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        folder=subpath(output.done, parent=True),
+        code=code_of("download_source"),
+    message:
+        "Fetching the files of {wildcards.source}"
+    shell:
+        "python scripts/download_source.py --source {wildcards.source} --folder {params.folder}"
+        " 2>&1 | tee {log}"
+
+
 rule build_corpus:
+    input:
+        bases=of_all_models("<results>/models/{model}/base.json"),
+        files=task_files,
     output:
         train="<results>/corpora/{task}/train.jsonl",
         validation="<results>/corpora/{task}/validation.jsonl",
@@ -10,16 +35,18 @@ rule build_corpus:
         "<results>/benchmarks/build_corpus/{task}.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=1000,
+        mem_mb=4000,
     params:
         folder=subpath(output.counts, parent=True),
+        length=study.length,
         sizes=corpus_flags,
         seed=study.seed,
         code=code_of("build_corpus"),
     message:
         "Drawing the real examples of {wildcards.task}"
     shell:
-        "python scripts/build_corpus.py --task {wildcards.task} {params.sizes}"
-        " --seed {params.seed} --output {params.folder} > {log} 2>&1"
+        "python scripts/build_corpus.py --task {wildcards.task} --bases {input.bases}"
+        " --length {params.length} {params.sizes} --seed {params.seed}"
+        " --output {params.folder} > {log} 2>&1"

@@ -1,0 +1,125 @@
+"""A pool of passages to draw distractors from, and which of them repeat a gold passage."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from needlework.examples import Document
+from needlework.text import normalise_answer, padded
+
+Row = tuple[str, str, str]
+"""Id, title and text of a passage."""
+
+
+class Passages:
+    """Passages by index; normal forms and documents are made when first asked for, and kept.
+
+    A document made twice is the same object, so that many long contexts share their texts.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = list(rows)
+        self._words: dict[int, str] = {}
+        self._documents: dict[int, Document] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def texts(self) -> list[str]:
+        """Title and text of every passage, as a retriever indexes them."""
+        return [f"{title} {text}" for _, title, text in self._rows]
+
+    def document(self, index: int) -> Document:
+        """A passage as a distractor."""
+        if index not in self._documents:
+            name, title, text = self._rows[index]
+            self._documents[index] = Document(id=name, title=title, text=text, gold=False)
+        return self._documents[index]
+
+    def words(self, index: int) -> str:
+        """Title and text in normal form between spaces: whole words are found as " word "."""
+        if index not in self._words:
+            _, title, text = self._rows[index]
+            self._words[index] = padded(f"{title}\n{text}")
+        return self._words[index]
+
+
+def ngrams(text: str, n: int = 8) -> set[str]:
+    """The runs of `n` words of a text in normal form; all its words where there are fewer.
+
+    Two spellings of a passage share some, which is how a pool's copy of a gold passage is found:
+    the texts themselves may differ in punctuation, markup or where they were cut.
+    """
+    words = normalise_answer(text).split()
+    return {" ".join(words[i : i + n]) for i in range(max(1, len(words) - n + 1))} - {""}
+
+
+def read_passages(path: Path | str) -> Passages:
+    """Read a pool from JSON lines with `title` and `text`, or from DPR's psgs_w100 table.
+
+    The id is `pid` or `id`, else the number of the line. A table (.tsv) has the columns id, text
+    and title with a header, as in Karpukhin et al. (2020). Either may be gzipped (.gz).
+
+    Raises:
+        ValueError: a row lacks a title or a text, repeats an id, or is no JSON; the file holds no
+            passage. The message names the file and the line.
+    """
+    path = Path(path)
+    rows: dict[str, Row] = {}
+    with open_text(path) as file:
+        for number, record in _table(file) if ".tsv" in path.suffixes else json_lines(path, file):
+            row = _row(path, number, record)
+            if row[0] in rows:
+                raise ValueError(f"{path}, line {number}: a second passage has the id {row[0]!r}")
+            rows[row[0]] = row
+    if not rows:
+        raise ValueError(f"{path} holds no passage; expected one in each line")
+    return Passages(rows.values())
+
+
+def open_text(path: Path) -> TextIO:
+    """A text file to read, gzipped where its name ends in .gz."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
+
+
+def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The object of each line with the line's number; empty lines are passed over.
+
+    Raises:
+        ValueError: a line is no JSON object; the message names the file and the line.
+    """
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}: expected a JSON object, found {line[:40]!r}")
+        yield number, record
+
+
+def _table(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(file, delimiter="\t")
+    return ((reader.line_num, record) for record in reader)
+
+
+def _row(path: Path, number: int, record: dict[str, Any]) -> Row:
+    for key in ("title", "text"):
+        if not isinstance(record.get(key), str):
+            raise ValueError(
+                f"{path}, line {number}: {key!r} is {record.get(key)!r}; a passage takes a "
+                "'title' and a 'text', both strings"
+            )
+    if not record["text"].strip():
+        raise ValueError(f"{path}, line {number}: the text is empty; remove the line")
+    name = next((record[key] for key in ("pid", "id") if record.get(key) is not None), number)
+    return str(name), record["title"], record["text"]

@@ -1,0 +1,120 @@
+"""A study out of a mapping, or one line for each reason why it cannot be run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from needlework.study.sections import Study
+from needlework.study.tasks import TASKS
+
+
+class StudyError(ValueError):
+    """A study that cannot be run; the message has one line for each reason."""
+
+
+def parse_study(config: Mapping[str, Any]) -> Study:
+    """The study that a mapping (a YAML file, Snakemake's config) describes.
+
+    Raises:
+        StudyError: a key is unknown, missing, of the wrong type or impossible, or two keys
+            contradict each other.
+    """
+    try:
+        study = Study.model_validate(dict(config))
+    except ValidationError as error:
+        raise StudyError(problem_list(explain(e) for e in error.errors())) from None
+    problems = list(_contradictions(study))
+    if problems:
+        raise StudyError(problem_list(problems))
+    return study
+
+
+def problem_list(problems: Iterable[str]) -> str:
+    """The text of a `StudyError` with one line per problem."""
+    return "the study cannot be run:\n" + "\n".join(f"  - {problem}" for problem in problems)
+
+
+def _contradictions(study: Study) -> Iterable[str]:
+    lists: dict[str, Sequence[Any]] = {
+        "variants": study.variants,
+        "training_seeds": study.training_seeds,
+    }
+    for key, values in lists.items():
+        repeated = sorted({str(v) for v in values if values.count(v) > 1})
+        if repeated:
+            yield f"{key}: {', '.join(repeated)} stands there more than once; name each once"
+    if study.training.batch % study.training.batch_per_device:
+        yield (
+            f"training.batch: {study.training.batch} is no multiple of training.batch_per_device "
+            f"({study.training.batch_per_device})"
+        )
+    if not study.tasks.chosen():
+        yield f"tasks: names none; known here: {', '.join(TASKS)}"
+    if study.compute.device == "cpu" and study.compute.gpus:
+        yield f"compute.gpus: {study.compute.gpus} with compute.device cpu; take 0, or device cuda"
+
+
+def explain(error: Mapping[str, Any]) -> str:
+    """One pydantic error as a line that names the key, what it got and what it takes."""
+    path = [str(part) for part in error["loc"] if part != "[key]"]
+    # A name with a line end in it is shown escaped: each problem is one line.
+    key = ".".join(part if part.isprintable() else repr(part) for part in path)
+    kind, given = error["type"], error["input"]
+    if path[-1] == "api_key_env":  # someone may have put the key itself there: it is not repeated
+        return f"{key}: takes the name of an environment variable, such as OPENAI_API_KEY"
+    if kind == "extra_forbidden":
+        return f"{key}: there is no such key{_nearest(path[-1], _keys(path[:-1]))}"
+    if kind == "missing":
+        return f"{key}: missing; it is needed. {_description(path)}"
+    if kind == "literal_error":
+        known = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{key}: got {given!r}, takes one of {', '.join(known)}{_nearest(str(given), known)}"
+    if kind == "value_error":
+        return f"{key}: {error['ctx']['error']}"
+    return f"{key}: got {given!r} ({type(given).__name__}), {_takes(str(error['msg']))}"
+
+
+def _takes(message: str) -> str:
+    message = message.replace("Input should be", "takes").replace("String should", "should")
+    return message[0].lower() + message[1:]
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _section(path: Iterable[str]) -> type[BaseModel] | None:
+    """The model that the keys at `path` belong to."""
+    section: type[BaseModel] | None = Study
+    for part in path:
+        field = section.model_fields.get(part) if section else None
+        if field is None:  # a name inside a mapping: models.<name>, tasks.<name>
+            continue
+        section = next((t for t in _types(field.annotation) if issubclass(t, BaseModel)), None)
+    return section
+
+
+def _types(annotation: Any) -> Iterable[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
+
+
+def _keys(path: list[str]) -> list[str]:
+    section = _section(path)
+    return list(section.model_fields) if section else []
+
+
+def _description(path: list[str]) -> str:
+    section = _section(path[:-1])
+    field = section.model_fields.get(path[-1]) if section else None
+    return (field.description if field else None) or ""

@@ -1,0 +1,1 @@
+"""What the language model is asked: templates, and the requests made of them."""

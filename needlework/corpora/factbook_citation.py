@@ -94,22 +94,27 @@ def stated(attribute: Attribute, section: Section) -> list[Statement]:
 
 
 def mentions(section: Section, value: str) -> bool:
-    """Whether a section holds the value, be it as a part of a word: "common" in "common-law"."""
-    return value.casefold() in f"{section.title}\n{section.text}".casefold()
+    """Whether a section holds the value, in parts of words too, singular or plural.
+
+    "common" is in "common-law", and "phosphates" in "phosphate".
+    """
+    return value.casefold().removesuffix("s") in f"{section.title}\n{section.text}".casefold()
 
 
 def _ask(pool: Pool, seed: int) -> tuple[list[Question], Counter[str]]:
     questions: list[Question] = []
     skipped: Counter[str] = Counter()
     for attribute in load_relations().attributes:
-        alike = {index: pool.sections[index] for index in sorted(pool.of_sections([attribute.section]))}
+        indices = sorted(pool.of_sections([attribute.section]))
+        pool.room.measure(map(pool.document, indices))
+        alike = {index: pool.sections[index] for index in indices}
         values: dict[str, list[Statement]] = {}
         for section in alike.values():
             for statement in stated(attribute, section):
                 values.setdefault(statement.value, []).append(statement)
         for value, statements in values.items():
             barred = frozenset(i for i, section in alike.items() if mentions(section, value))
-            rng = random.Random(derived_seed(seed, TASK, attribute.name, value, *pool.countries[:1]))
+            rng = random.Random(derived_seed(seed, TASK, attribute.name, value))
             rng.shuffle(statements)
             for group in _groups(statements, pool, rng):
                 if len(statements) == 1:

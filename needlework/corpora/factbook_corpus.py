@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ class Context:
         if self.room.length - need > GOLD_SHARE * self.room.length:
             return f"gold documents take more than {GOLD_SHARE:.0%} of the length"
         same, barred = _alike(question, pool)
+        if self.share and not same:  # "Washington" is in every country's section on its capital
+            return "no distractor of the same section"
         barred |= same
         others = len(pool.sections) - len(barred)
         if self.documents is not None and others >= self.documents - len(question.golds):
@@ -155,7 +158,7 @@ def draw(
     examples: dict[str, list[Example]] = {}
     counts: dict[str, Any] = {}
     for split, countries in splits(seed).items():
-        pool = Pool(countries, seed, context.room)
+        pool = _pool(tuple(countries), seed, context.room)
         questions, skipped = _answerable(ask, pool, context)
         number = wanted[split]
         if number > len(questions):
@@ -183,7 +186,7 @@ def draw(
 def capacities(ask: Ask, seed: int, context: Context) -> dict[str, int]:
     """How many examples each split can hold, by split name."""
     return {
-        split: len(_answerable(ask, Pool(countries, seed, context.room), context)[0])
+        split: len(_answerable(ask, _pool(tuple(countries), seed, context.room), context)[0])
         for split, countries in splits(seed).items()
     }
 
@@ -202,6 +205,11 @@ def in_turns(questions: Sequence[Question], seed: int) -> list[Question]:
         return [question for turn in turns for question in turn if question is not None]
 
     return ordered(list(questions), 0) if questions else []
+
+
+@lru_cache(maxsize=3)  # the splits: what is counted is mostly drawn next
+def _pool(countries: tuple[str, ...], seed: int, room: Room) -> Pool:
+    return Pool(countries, seed, room)
 
 
 def _answerable(ask: Ask, pool: Pool, context: Context) -> tuple[list[Question], Counter[str]]:

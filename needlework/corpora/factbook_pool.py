@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from needlework.corpora.factbook_sections import Section, section, section_keys
+from needlework.corpora.factbook_sections import section, section_keys
 from needlework.examples import Document
 from needlework.provenance import derived_seed
 
@@ -53,7 +53,9 @@ class Pool:
         if words not in self._containing:
             # Every word of the text is in the section; few sections have the rarest one.
             fewest = min((self._by_word[word] for word in words.split()), key=len, default=[])
-            self._containing[words] = frozenset(i for i in fewest if words in self.sections[i].words)
+            self._containing[words] = frozenset(
+                i for i in fewest if words in self.sections[i].words
+            )
         return self._containing[words]
 
     def has(self, tokens: float, outside: set[int]) -> bool:
@@ -100,5 +102,3 @@ def shuffled(indices: Iterable[int], rng: random.Random) -> Iterator[int]:
         place = rng.randrange(len(left))
         left[place], left[-1] = left[-1], left[place]
         yield left.pop()
-
-

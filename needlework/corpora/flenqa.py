@@ -2,7 +2,7 @@
 
 Levy, Jacoby and Goldberg (2024, arXiv 2402.14848) padded 300 samples of three reasoning tasks to
 250 to 3,000 tokens. A row's text is one gold document and is shown as published: nothing is added
-to fill a length, and nothing is cut. The prompts are in flenqa_prompts.yaml.
+to fill a length, and nothing is cut. The prompts are among the rendering's styles.
 """
 
 from __future__ import annotations

@@ -151,16 +151,10 @@ def _draw(
         raise ValueError(
             f"{TASK}: {len(made)} examples of {room.length} tokens can be made for the split "
             f"{split!r} from the {len(order)} questions that other splits leave, but {wanted} are "
-            f"wanted (skipped: {dict(skipped)}); ask for fewer, or give more passages"
+            f"wanted (skipped: {dict(skipped)}); ask for fewer, for another length, or give more "
+            "passages"
         )
-    relations = load_relations("nq")
-    examples = []
-    for i, (question, documents) in enumerate(made):
-        rng = random.Random(derived_seed(pool.seed, TASK, "place", question.text))
-        depth = depths[i % len(depths)] if depths else None
-        shown = arranged([question.gold], documents[1:], rng, depth)
-        named = {"split": split, "row": question.row, **source}
-        examples.append(_example(f"{TASK}-{split}-{i:04d}", question, shown, relations, named))
+    examples = _examples(split, made, source, depths)
     return examples, {
         "considered": considered,
         "made": len(made),
@@ -168,6 +162,23 @@ def _draw(
         "stated by a template": sum(e.facts[0].statement is not None for e in examples),
         "skipped": dict(skipped.most_common()),
     }
+
+
+def _examples(
+    split: str,
+    made: Sequence[tuple[Question, list[Document]]],
+    source: dict[str, Any],
+    depths: Sequence[float],
+) -> list[Example]:
+    """Each question over its documents, of which the gold one, the first, takes its place."""
+    relations = load_relations("nq")
+    examples = []
+    for i, (question, (gold, *others)) in enumerate(made):
+        rng = random.Random(derived_seed(source["seed"], TASK, "place", question.text))
+        shown = arranged([gold], others, rng, depths[i % len(depths)] if depths else None)
+        named = {"split": split, "row": question.row, **source}
+        examples.append(_example(f"{TASK}-{split}-{i:04d}", question, shown, relations, named))
+    return examples
 
 
 def _filled(batch: Sequence[Question], pool: _Pool, room: Room) -> list[list[Document] | str]:

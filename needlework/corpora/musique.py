@@ -31,8 +31,8 @@ TASK = "musique"
 LONGEST_GOLDS = 0.6
 """The share of the length that the gold paragraphs may take; the rest is for distractors."""
 
-LARGEST_COMPONENT = 0.1
-"""The share of the rows above which a component is for training: dealt out, it would be a split."""
+LARGEST_COMPONENT = 0.25
+"""The share of the rows above which the largest component is for training, not left to chance."""
 
 
 class _Part(NamedTuple):
@@ -82,9 +82,9 @@ def musique(
     test: int,
     seed: int,
     room: Room,
-    train_path: Path,
-    test_path: Path | None,
-    passages: Path | None,
+    path: Path,
+    test_path: Path | None = None,
+    passages: Path | None = None,
     hops: Sequence[int] = (2, 3, 4),
     linear_only: bool = False,
     test_depths: Sequence[float] = (),
@@ -97,14 +97,15 @@ def musique(
     split is the beginning of a larger one. `counts` has the rows of the files and why some are in
     no split; per split its components and rows, how many rows were considered, made (in all and
     by number of hops), not wanted and skipped, by reason, the facts made and those that a
-    template states, and the distractors left out because they hold an answer.
+    template states, the examples whose facts are all such, and the row's own distractors left
+    out because they hold an answer.
 
     Args:
         train, validation, test: number of examples of each split.
         seed: decides the splits, the order of the questions, and the documents of each.
         room: what the documents have to fill.
-        train_path: rows as published, .jsonl or .jsonl.gz; unanswerable ones are left out.
-        test_path: rows for the test; None takes them from `train_path`.
+        path: rows as published, .jsonl or .jsonl.gz; unanswerable ones are left out.
+        test_path: rows for the test; None takes them from `path`.
         passages: a pool, as `read_passages` takes it; it follows a row's own distractors.
         hops: numbers of hops wanted.
         linear_only: leaves out questions that need two answers at once (3hop2, 4hop2, 4hop3).
@@ -114,18 +115,18 @@ def musique(
     Raises:
         ValueError: a split holds fewer examples than wanted, or a file is not as expected.
     """
-    rows = read_rows(train_path)
+    rows = read_rows(path)
     tests = read_rows(test_path) if test_path else []
     splits, counts = _splits(rows, tests, seed)
     pool = _Pool(read_passages(passages) if passages else Passages([]), room, seed)
     examples: dict[str, list[Example]] = {}
     for split, wanted in (("train", train), ("validation", validation), ("test", test)):
-        path = test_path if split == "test" and test_path else train_path
+        file = test_path if split == "test" and test_path else path
         made, counts[split] = _drawn(splits[split], wanted, hops, linear_only, pool)
         if len(made) < wanted:
             raise ValueError(
                 f"{TASK}: {len(made)} examples of {room.length} tokens can be made for the split "
-                f"{split!r} from its {len(splits[split])} rows of {path}, but {wanted} are wanted "
+                f"{split!r} from its {len(splits[split])} rows of {file}, but {wanted} are wanted "
                 f"(skipped: {counts[split]['skipped']}); ask for fewer, for other numbers of hops, "
                 "or give more passages"
             )
@@ -143,16 +144,17 @@ def musique(
             _example(i, filled, depths[i % len(depths)] if depths else None, source)
             for i, filled in enumerate(made)
         ]
-        facts = [fact for example in examples[split] for fact in example.facts]
-        counts[split]["facts"] = len(facts)
-        counts[split]["facts stated by a template"] = sum(f.statement is not None for f in facts)
+        stated = [[f.statement is not None for f in e.facts] for e in examples[split]]
+        counts[split]["facts"] = sum(map(len, stated))
+        counts[split]["facts stated by a template"] = sum(map(sum, stated))
+        counts[split]["made, every fact stated by a template"] = sum(map(all, stated))
     return Corpus(**examples, counts=counts)
 
 
 def _splits(
     rows: Sequence[Row], tests: Sequence[Row], seed: int
 ) -> tuple[dict[str, list[_Part]], dict[str, Any]]:
-    """The answerable rows of each split in the order in which they are drawn; the others, counted."""
+    """The answerable rows of each split, in the order they are drawn in; the others, counted."""
     parts = [
         _Part(*part) for part in zip([*rows, *tests], components([*rows, *tests]), strict=True)
     ]
@@ -163,7 +165,8 @@ def _splits(
         if part.row.component_has_official or part.row.component_has_reserved
     }
     sizes = Counter(part.component for part in parts[: len(rows)])
-    large = {name for name, size in sizes.items() if size > LARGEST_COMPONENT * len(rows)}
+    name, size = sizes.most_common(1)[0]
+    large = {name} if size > LARGEST_COMPONENT * len(rows) else set()
     home = dealt(set(sizes) - in_test - marked - large, seed, TASK)
     if in_test or marked:  # the test has rows without a share of these
         home = {name: "train" if split == "test" else split for name, split in home.items()}
@@ -229,7 +232,7 @@ def _question(part: _Part, hops: Sequence[int], linear_only: bool, room: Room) -
         spans.append(span)
         golds.setdefault(gold.idx, _document(gold, gold=True))
     answers = list(dict.fromkeys([row.answer, *row.answer_aliases]))
-    found = gold.paragraph_text[span.start : span.end]
+    found = gold.paragraph_text[slice(*spans[-1])]
     if not any(contains_answer(found, answer) for answer in answers):
         return "the answer of the last hop is none of the question's"
     if sum(map(room.size, golds.values())) > LONGEST_GOLDS * room.length:
@@ -272,9 +275,10 @@ def _from_pool(
         pool.room.measure(pool.document(index) for index in indices)
         for index in indices:
             words = pool.passages.words(index)
-            if not any(leak in words for leak in leaks) and words not in own:
-                if golds.isdisjoint(ngrams(words)):
-                    yield pool.document(index)
+            if words in own or any(leak in words for leak in leaks):
+                continue
+            if golds.isdisjoint(ngrams(words)):
+                yield pool.document(index)
 
 
 def _document(paragraph: Paragraph, *, gold: bool) -> Document:

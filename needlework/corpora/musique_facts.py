@@ -19,8 +19,8 @@ def facts_of(row: Row) -> list[Fact]:
 
     The subject is the answer of an earlier hop where the sub-question refers to one; words around
     the reference ("the capital of #1") go into the templates. A sub-question that no relation
-    fits has no statement; its relation is the name after ">>", else "unknown", and its subject
-    the first reference, else the title of the gold paragraph.
+    fits has no statement; its relation is the name after ">>", else "unknown"; its subject and
+    other entity are the first references, or its subject is the title of the gold paragraph.
     """
     answers = [hop.answer for hop in row.question_decomposition]
     return [
@@ -62,7 +62,7 @@ def _fact(number: int, hop: Hop, answers: Sequence[str], title: str) -> Fact:
         subject=values.get("subject", title),
         answer=hop.answer,
         question="".join(asked) + mark,
-        statement=relation and relation.statement.format(answer="{answer}", **phrases),
+        statement=relation.statement.format(answer="{answer}", **phrases) if relation else None,
         subject_hop=hops.get("subject"),
         other=values.get("other"),
         other_hop=hops.get("other"),
@@ -70,10 +70,13 @@ def _fact(number: int, hop: Hop, answers: Sequence[str], title: str) -> Fact:
 
 
 def _mentions(question: str, number: int, title: str) -> dict[str, tuple[int, int]]:
-    """The first reference as the subject, else the title of the paragraph where it is named."""
+    """The first two references as subject and other, else the paragraph's title, where named."""
+    found: dict[str, tuple[int, int]] = {}
     for match in _REFERENCE.finditer(question):
         if references(match[0], number):
-            return {"subject": match.span()}
+            found.setdefault(match[0], match.span())
+    if found:
+        return dict(zip(("subject", "other"), found.values(), strict=False))
     named = find_answer(question, [title])
     return {"subject": (named.start, named.end)} if named else {}
 

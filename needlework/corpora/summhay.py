@@ -83,8 +83,8 @@ def summhay(
         room: how much text fills the length.
         path: the folder of the topics' files, one *.json each.
         documents: articles of each example; None for as many as it takes to fill the length.
-        ask: for one insight, or for what helps to answer the query of a subtopic; then every
-            insight that is shown is a hop of its own.
+        ask: for one insight, or for what helps to answer the query of a subtopic. Then `facts`
+            has one for every article cited, in their order: the insight that it says best.
         test_depths: where the gold articles of the test examples begin, in turns; empty for
             places drawn at random.
 
@@ -300,7 +300,7 @@ def _example(draw: _Draw, name: str, split: str, seed: int, depth: float | None)
     rng = random.Random(derived_seed(seed, TASK, question.id, draw.number, "places"))
     shown = arranged([piece.document for piece in golds], draw.distractors, rng, depth)
     cites = [document.id for document in shown if document.gold]
-    insights = [i for i in question.insights if any(_mentions(piece, i) for piece in golds)]
+    said = {piece.document.id: _says_best(piece, question) for piece in golds}
     return Example(
         id=name,
         task=TASK,
@@ -310,9 +310,9 @@ def _example(draw: _Draw, name: str, split: str, seed: int, depth: float | None)
         documents=shown,
         needles=[
             needle
-            for hop, insight in enumerate(insights, start=1)
             for piece in golds
-            if (needle := _needle(piece, insight, hop, question.relation)) is not None
+            for insight in question.insights
+            if (needle := _needle(piece, insight, question.relation)) is not None
         ],
         cluster=question.topic.id,
         source={
@@ -328,14 +328,16 @@ def _example(draw: _Draw, name: str, split: str, seed: int, depth: float | None)
         },
         facts=[
             Fact(
-                hop=hop,
+                hop=1,
                 relation="insight",
                 subject=insight.name,
                 answer=insight.text,
                 question="Which articles mention {subject}?",
                 statement="{answer}",
             )
-            for hop, insight in enumerate(insights, start=1)
+            for insight in (
+                [said[name] for name in cites] if len(question.insights) > 1 else question.insights
+            )
         ],
         cites=cites,
         style="articles",
@@ -348,7 +350,12 @@ def _mentions(piece: Piece, insight: Insight) -> bool:
     return listed and (piece.whole or piece.holds(piece.article.windows[insight.id]))
 
 
-def _needle(piece: Piece, insight: Insight, hop: int, relation: str) -> Needle | None:
+def _says_best(piece: Piece, question: _Question) -> Insight:
+    shown = [insight for insight in question.insights if _mentions(piece, insight)]
+    return max(shown, key=lambda insight: piece.article.windows[insight.id].score)
+
+
+def _needle(piece: Piece, insight: Insight, relation: str) -> Needle | None:
     window = piece.article.windows[insight.id]
     if window.score < THRESHOLD or not _mentions(piece, insight):
         return None
@@ -357,6 +364,5 @@ def _needle(piece: Piece, insight: Insight, hop: int, relation: str) -> Needle |
         start=window.start - piece.start,
         end=window.end - piece.start,
         role="insight",
-        hop=hop,
         relation=relation,
     )

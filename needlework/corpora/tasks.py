@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-from pydantic import ConfigDict, validate_call
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from needlework.corpora.corpus import Corpus
 from needlework.corpora.factbook_chain import factbook_chain
@@ -19,19 +18,30 @@ from needlework.corpora.summhay import summhay
 
 
 class TaskSource(NamedTuple):
-    """`build` draws a task's splits, from options as a study has them.
+    """`draw` draws a task's splits.
 
     `files` names, for each option that is a path, what is read where the study has no path: a file
     or a folder under `data/`, which the rule download_source fetches.
     """
 
-    build: Callable[..., Corpus]
+    draw: Callable[..., Corpus]
     files: dict[str, str]
 
+    def build(self, **options: Any) -> Corpus:
+        """The corpus, from options as a study has them.
 
-def _source(build: Callable[..., Corpus], **files: str) -> TaskSource:
-    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(build)
-    return TaskSource(checked, files)
+        Raises:
+            ValueError: what the task itself refuses.
+        """
+        paths = {key: Path(options[key]) for key in PATHS if options.get(key) is not None}
+        return self.draw(**options | paths)
+
+
+def _source(draw: Callable[..., Corpus], **files: str) -> TaskSource:
+    return TaskSource(draw, files)
+
+
+PATHS = ("path", "test_path", "passages")
 
 
 TASKS: dict[str, TaskSource] = {

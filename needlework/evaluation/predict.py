@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from needlework.atomic import write_text
 from needlework.examples import Example
 from needlework.progress import say, track
-from needlework.rendering.prompt import render
+from needlework.rendering.prompt import Rendered, render
+from needlework.rendering.styles import style_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -90,6 +91,7 @@ def _answers(
 
     rendered = [(example, render(example, tokenizer, length)) for example in examples]
     ends = _end_tokens(model)
+    at_end = any(style_of(example).stop == "end" for example in examples)
     # Neighbours in length share a batch, so little of it is padding.
     rendered.sort(key=lambda pair: len(pair[1].prompt))
     for start in range(0, len(rendered), batch):
@@ -106,11 +108,11 @@ def _answers(
             max_new_tokens=max_new_tokens,
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
-            stop_strings=["\n"],
+            stop_strings=None if at_end else ["\n"],
             tokenizer=tokenizer,
         )[:, widest:]
         yield [
-            _row(r.example, len(r.prompt), tokens, tokenizer, ends)
+            _row(r, tokens, tokenizer, ends, at_end)
             for (_, r), tokens in zip(chunk, made.tolist(), strict=True)
         ]
 
@@ -122,23 +124,23 @@ def _end_tokens(model: Any) -> set[int]:
 
 
 def _row(
-    example: Example,
-    prompt_tokens: int,
+    shown: Rendered,
     tokens: list[int],
     tokenizer: PreTrainedTokenizerBase,
     ends: set[int],
+    at_end: bool,
 ) -> Row:
     ended = not ends.isdisjoint(tokens)
     text = tokenizer.decode(tokens, skip_special_tokens=True).strip(" ")
-    line, newline, _ = text.partition("\n")
+    line, newline, _ = (text, "", "") if at_end else text.partition("\n")
     return {
-        "id": example.id,
-        "cluster": example.cluster,
-        "question": example.question,
-        "answers": example.answers,
+        "id": shown.example.id,
+        "cluster": shown.example.cluster,
+        "question": shown.example.question,
+        "answers": shown.example.answers,
         "prediction": line.strip(),
         "stopped_by": "newline" if newline else "end" if ended else "limit",
-        "prompt_tokens": prompt_tokens,
+        "prompt_tokens": len(shown.prompt),
     }
 
 

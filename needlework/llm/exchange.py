@@ -17,6 +17,7 @@ from needlework.provenance import value_hash
 
 # Bytes of UTF-8 in a token, on the safe side: English has 4 to 5, Chinese about 3.
 _BYTES_PER_TOKEN = 3
+_SHORTEST_HIDDEN = 10  # characters; a shorter prompt is part of ordinary words
 _UNPROCESSABLE = {400, 422}
 
 
@@ -110,14 +111,11 @@ class Exchange:
 
     def failure(self, trouble: Trouble, fix: str) -> Failure:
         """Why there is no answer; where the server repeats the prompt, that is left out."""
-        prompt = self.request.prompt
         reason = trouble.reason
-        for form in {
-            prompt,
-            json.dumps(prompt)[1:-1],
-            json.dumps(prompt, ensure_ascii=False)[1:-1],
-        }:
-            reason = reason.replace(form, "<prompt>") if form else reason
+        if len(prompt := self.request.prompt) >= _SHORTEST_HIDDEN:
+            quoted = repr(prompt), json.dumps(prompt), json.dumps(prompt, ensure_ascii=False)
+            for form in (prompt, *(text[1:-1] for text in quoted)):
+                reason = reason.replace(form, "<prompt>")
         reason = f"{reason[:600].rstrip('.')}. {fix}".strip()
         return Failure(self.key, self.request.kind, trouble.status, reason, self.attempts)
 

@@ -34,9 +34,10 @@ class GroupWriter:
 
     async def _drain(self) -> None:
         while self._waiting:
+            await asyncio.sleep(0)
             group, self._waiting = self._waiting, []
             try:
-                await asyncio.to_thread(self._cache.put, [entry[:2] for entry in group])
+                self._cache.put(entry[:2] for entry in group)
             except ValueError as error:
                 for *_, future in group:
                     future.set_exception(error)

@@ -25,7 +25,7 @@ def backoff(first: float, tries: int) -> float:
 class Pass(NamedTuple):
     """The right to send one request: given back to the limiter with what came of it."""
 
-    sent_at: float
+    round: int
     tokens: int
     usd: float
 
@@ -55,7 +55,8 @@ class Limiter:
         self._step = max(1.0, settings.concurrency / 8)
         self._active = 0
         self._reserved = 0.0
-        self._paused_until = self._next_request = self._next_token = self._cut_at = -math.inf
+        self._round = 0  # of what was sent since the window was last halved
+        self._paused_until = self._next_request = self._next_token = -math.inf
         self._recent: deque[bool] = deque(maxlen=_RECENT)
         self._stopped: str | None = None
         self._stopping = asyncio.Event()
@@ -80,7 +81,7 @@ class Limiter:
             if self._settings.requests_per_minute is not None:
                 self._next_request = now + 60 / self._settings.requests_per_minute
             self._use_tokens(now, tokens)
-            return Pass(now, tokens, usd)
+            return Pass(self._round, tokens, usd)
 
     def leave(self, used: Pass, *, tokens: int, usd: float) -> None:
         """Give a pass back, with the tokens and the money that were really used."""
@@ -105,9 +106,9 @@ class Limiter:
         Several answers to what was sent together count as one.
         """
         now = self._now()
-        if used.sent_at >= self._cut_at:
+        if used.round == self._round:
+            self._round += 1
             self.window = max(1.0, self.window / 2)
-            self._cut_at = now
             self._fruitless += 1
         if self._fruitless > self._max_retries:
             self._end(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _REPAIR = "That reply cannot be used: {problem}. Answer again. " + _ASK
 # What determines an answer besides its prompt and schema; part of the cache's key.
 WORDS = [_ASK, _REPAIR]
 
+_ERRORS_TOLD = 3
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 
 
@@ -61,10 +63,8 @@ def problem(text: str, schema: dict[str, Any]) -> str | None:
         value = json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         return f"it is not JSON ({error})"
-    found = next(iter(_validator(_dumped(schema)).iter_errors(value)), None)
-    if found is None:
-        return None
-    return f"at {found.json_path}, {found.message[:300]}"
+    errors = islice(_validator(_dumped(schema)).iter_errors(value), _ERRORS_TOLD)
+    return "; ".join(f"at {e.json_path}, {e.message[:300]}" for e in errors) or None
 
 
 def check_schema(schema: dict[str, Any]) -> None:

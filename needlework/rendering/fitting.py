@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 _ENDS = {
     "word": (re.compile(r"(?<=\w)(?=\s)|(?<=[.,;:!?])(?=\s)"), ""),
     "sentence": (re.compile(r"(?<=[.!?])(?=\s)"), ""),
-    "entry": (re.compile(r"(?=, )"), "}"),
+    "entry": (re.compile(r"(?=, (?:\(|[^\s(),]+: ))"), "}"),
 }
-# So many pairs of ends are looked at, to leave as little as can be.
-_ENDS_COMPARED = 60
+# So many ends of distractors are tried together, to come close to a length.
+_ENDS_TO_TRY = 40
+# Of the length, what one end may leave before others are tried.
+_SLACK = 0.002
 
 
 class _Piece(NamedTuple):
@@ -29,6 +31,9 @@ class _Piece(NamedTuple):
 
     text: str
     size: int
+
+
+_NOTHING = _Piece("", 0)
 
 
 def without_distractors(example: Example) -> Example:
@@ -40,9 +45,15 @@ class Fitting:
     """An example's distractors with their sizes, ready to be cut to any budget of tokens."""
 
     def __init__(
-        self, example: Example, style: Style, tokenizer: PreTrainedTokenizerBase, order: int = 0
+        self,
+        example: Example,
+        style: Style,
+        tokenizer: PreTrainedTokenizerBase,
+        length: int,
+        order: int = 0,
     ) -> None:
         """`order` chooses one of the random orders in which distractors are left out."""
+        self._slack = int(_SLACK * length)
         self._example = example
         self._style = style
         self._tokenizer = tokenizer
@@ -69,34 +80,56 @@ class Fitting:
     def cut(self, budget: int) -> Example:
         """The example with so many distractors that their blocks take about `budget` tokens."""
         whole = bisect_right(self._ends, budget) - 1
-        texts = {document.id: document.text for document in self._documents[:whole]}
+        first, last = whole, {}
         if whole < len(self._documents):
-            texts |= self._ends_of_two(whole, budget)
+            first, last = self._last(whole, budget)
+        texts = {document.id: document.text for document in self._documents[:first]} | last
         return _showing(self._example, texts)
 
-    def _ends_of_two(self, whole: int, budget: int) -> dict[str, str]:
-        """The beginning of the first distractor that does not fit, and of the one before it.
+    def _last(self, whole: int, budget: int) -> tuple[int, dict[str, str]]:
+        """The texts of the last distractors shown, and from which one on they are given.
 
-        The second gives way by a little where this lets both together come closer to the budget.
+        The last is the first that does not fit whole.
+        Where the beginning of that one leaves too much of the budget, those before it give way by
+        a little: of all ends that each may have, those are taken that together come closest.
         """
+        cut = self._pieces_of(whole)
         left = budget - self._ends[whole]
-        cut = [_Piece("", 0), *self._pieces_of(whole)]
-        best = max((piece for piece in cut if piece.size <= left), key=lambda piece: piece.size)
-        texts = {self._documents[whole].id: best.text} if best.text else {}
-        if best.size == left or not whole:
-            return texts
-        before = self._documents[whole - 1]
-        full = self._ends[whole] - self._ends[whole - 1]
-        sizes = sorted(cut, key=lambda piece: piece.size)
-        keys = [piece.size for piece in sizes]
-        for shorter in reversed(self._pieces_of(whole - 1)[-_ENDS_COMPARED:]):
-            room = left + full - shorter.size
-            second = sizes[bisect_right(keys, room) - 1] if shorter.size < full else None
-            if second and shorter.size + second.size > full + best.size:
-                best = _Piece(second.text, second.size + shorter.size - full)
-                texts = {before.id: shorter.text, self._documents[whole].id: second.text}
-                texts = {key: text for key, text in texts.items() if text}
-        return texts
+        best = max((p for p in cut if p.size <= left), key=lambda p: p.size, default=_NOTHING)
+        if left - best.size <= self._slack:
+            return whole, {self._documents[whole].id: best.text} if best.text else {}
+        start, end = self._window(whole)
+        left = budget - self._ends[start]
+        gaps = self._style.cut == "any"
+        # By tokens, and whether the documents have ended: without gaps none may follow then.
+        reached: dict[tuple[int, bool], tuple[_Piece, ...]] = {(0, False): ()}
+        for index in range(start, end):
+            size = self._ends[index + 1] - self._ends[index]
+            whole_piece = _Piece(self._documents[index].text, size)
+            options = [whole_piece, *reversed(self._pieces_of(index)), _NOTHING]
+            sums: dict[tuple[int, bool], tuple[_Piece, ...]] = {}
+            for (total, ended), pieces in reached.items():
+                for piece in options if not ended else [_NOTHING]:
+                    if total + piece.size <= left:  # the longest beginning comes first
+                        key = (total + piece.size, ended or (piece is _NOTHING and not gaps))
+                        sums.setdefault(key, (*pieces, piece))
+            reached = sums
+        pieces = reached[max(reached)]
+        names = [document.id for document in self._documents[start:end]]
+        texts = {n: piece.text for n, piece in zip(names, pieces, strict=True) if piece.text}
+        return start, texts
+
+    def _window(self, whole: int) -> tuple[int, int]:
+        """The distractors that may end early: so many that they have ends enough to choose from."""
+        start, end, ends = whole, whole + 1, len(self._pieces_of(whole))
+        while ends < _ENDS_TO_TRY and (start or end < len(self._documents)):
+            if end < len(self._documents):
+                ends += 1 + len(self._pieces_of(end))
+                end += 1
+            if start and ends < _ENDS_TO_TRY:
+                start -= 1
+                ends += 1 + len(self._pieces_of(start))
+        return start, end
 
     def _pieces_of(self, index: int) -> list[_Piece]:
         """The beginnings of a distractor, shortest first, without the whole of it."""

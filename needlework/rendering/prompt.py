@@ -82,7 +82,7 @@ def render(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) ->
         )
     best = bare
     for order in range(_ORDERS if style.cut == "any" else 1):
-        fitting = Fitting(example, style, tokenizer, order)
+        fitting = Fitting(example, style, tokenizer, length, order)
         best = max(best, _fitted(fitting, style, tokenizer, bare, length), key=lambda r: r.length)
         if best.length >= CLOSE * length or fitting.all_fits(length - bare.length):
             break

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+# Texts of pools come again and again, dictionaries never: so many sizes are kept at most.
+_REMEMBERED = 300_000
+
+
 class Room:
     """The tokens that the documents of an example may take, by the tokenizers of a study.
 
@@ -26,6 +30,8 @@ class Room:
 
     def measure(self, documents: Iterable[Document]) -> None:
         """Count the tokens of many documents at once, which is faster than one by one."""
+        if len(self._sizes) > _REMEMBERED:
+            self._sizes.clear()
         new = {(d.title, d.text): None for d in documents if (d.title, d.text) not in self._sizes}
         shown = [f"{title} {text}\n" for title, text in new]
         counts = [

@@ -26,6 +26,7 @@ class Style(BaseModel):
     opening: str
     cut: Literal["any", "last"] = "any"
     whole: bool = False
+    stop: Literal["line", "end"] = "line"
 
     def block(self, document: Document, number: int) -> str:
         """A document as it is shown."""

@@ -35,6 +35,11 @@ class TaskSection(Section):
     test: Count = Field(
         description="Real test examples; never trained on, never used to choose anything."
     )
+
+
+class DepthSection(TaskSection):
+    """A task whose gold documents can be put where one wants them in the test."""
+
     test_depths: list[Share] = Field(
         [],
         description="Depths of the gold document in the test, from 0 (first) to 1 (last), which "
@@ -42,7 +47,7 @@ class TaskSection(Section):
     )
 
 
-class FactbookLookupSection(TaskSection):
+class FactbookLookupSection(DepthSection):
     """One-hop questions over sections of the CIA World Factbook; comes with the installation."""
 
     documents: Annotated[int, Field(ge=2)] | None = Field(
@@ -56,17 +61,17 @@ class FactbookLookupSection(TaskSection):
     )
 
 
-class FactbookChainSection(TaskSection):
+class FactbookChainSection(DepthSection):
     """Two- and three-hop questions over sections of the CIA World Factbook."""
 
     hops: list[Literal[2, 3]] = Field([2, 3], min_length=1, description="Numbers of hops.")
 
 
-class FactbookCitationSection(TaskSection):
+class FactbookCitationSection(DepthSection):
     """Which sections of the CIA World Factbook state a fact: answered by their numbers."""
 
 
-class MdqaSection(TaskSection):
+class MdqaSection(DepthSection):
     """Natural Questions over retrieved passages (Liu et al., Lost in the Middle)."""
 
     path: str | None = Field(
@@ -87,7 +92,7 @@ class MdqaSection(TaskSection):
     )
 
 
-class MusiqueSection(TaskSection):
+class MusiqueSection(DepthSection):
     """Two- to four-hop questions (Trivedi et al., MuSiQue)."""
 
     path: str | None = Field(
@@ -105,7 +110,7 @@ class MusiqueSection(TaskSection):
     )
 
 
-class SummhaySection(TaskSection):
+class SummhaySection(DepthSection):
     """Which articles mention an insight (Laban et al., Summary of a Haystack)."""
 
     path: str | None = Field(
@@ -131,7 +136,7 @@ class FlenqaSection(TaskSection):
     )
 
 
-class JsonlSection(TaskSection):
+class JsonlSection(DepthSection):
     """Your own questions: documents, question, answers, one object a line."""
 
     path: str = Field(description="JSONL(.gz) of your examples; docs/formats.md has the keys.")

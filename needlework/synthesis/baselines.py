@@ -13,7 +13,6 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from needlework.examples import Document, Example, Needle
-from needlework.synthesis.concepts import invented_name
 from needlework.text import contains_answer
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ def needle_in_haystack(
     room: Room,
     rng: random.Random,
     *,
+    town: str,
     haystack: Sequence[str],
     depth: float | None = None,
 ) -> Example:
@@ -37,6 +37,7 @@ def needle_in_haystack(
         name: the example's id.
         room: the length to fill.
         rng: draws the number, where the text begins, and the needle's place.
+        town: the name that the number is asked for by; one that is not in the haystack.
         haystack: paragraphs of whole sentences, taken in this order from a random one on, and from
             the first again after the last. They are shared, not copied, by all examples. The one
             with the needle is never cut: paragraphs are to be short beside the length.
@@ -53,11 +54,10 @@ def needle_in_haystack(
     first = rng.randrange(len(haystack))
     endless = (_paragraph(i, haystack[(first + i) % len(haystack)]) for i in count())
     documents = room.fill([], endless)
-    # One more than fills the room: the paragraph with the needle takes the place of another.
+    # One more than fills the room, so that there is something to cut off.
     documents.append(_paragraph(len(documents), haystack[(first + len(documents)) % len(haystack)]))
     place = rng.randrange(len(documents)) if depth is None else round(depth * (len(documents) - 1))
 
-    town = invented_name(rng, set())
     number = str(rng.choice(_NUMBERS))
     while any(contains_answer(document.text, number) for document in documents):
         number = str(rng.choice(_NUMBERS))

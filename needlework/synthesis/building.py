@@ -33,13 +33,15 @@ class Checked(NamedTuple):
     """An example that passed every gate, and what each model will see of it.
 
     `tokens` and `depths` are by model: prompt and answer together, and each needle's role and
-    place in the prompt, from 0 (its beginning) to 1.
+    place in the prompt, from 0 (its beginning) to 1. `known` says whether its answer is one of the
+    evaluation's, which no synthetic example may have.
     """
 
     example: Example
     tokens: dict[str, int]
     depths: list[tuple[str, float]]
     documents: int
+    known: bool
 
 
 class Refused(NamedTuple):
@@ -100,7 +102,7 @@ class Builder:
                 size = len(shown.prompt)
                 depths = [(span.needle.role, span.start / size) for span in shown.needles]
                 documents = len(shown.example.documents)
-        return Checked(made, tokens, depths, documents)
+        return Checked(made, tokens, depths, documents, self.evaluation.knows_answer(made))
 
 
 def _kind(error: ValueError) -> str:

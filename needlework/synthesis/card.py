@@ -7,6 +7,7 @@ than any run of backticks inside.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, groupby, pairwise
 from typing import Any
@@ -23,37 +24,32 @@ Split = Mapping[str, Any]
 
 _NEEDLE = {
     "high": "The real fact in a language model's words, with the real names",
-    "low": "A template's sentence over invented names, which question and answer have too (an "
-    "insight stays itself, as one plain sentence)",
+    "low": "A template's sentence over invented names, or an insight as one plain sentence",
 }
 _HAYSTACK = {
     "high": "prose that a language model wrote on the topics of the real documents",
     "low": "a few short sentences of filler, again and again",
     "repeated": "one passage with a meaning, again and again",
 }
+_LOOK_UPS = {
+    "kv_simple": "A key's value and its dictionary's number; around it, dictionaries of integers",
+    "kv_multi_subkey": "The value of a key told by some of its integers; around it, dictionaries",
+}
 # What states the needle of each variant, and what stands around it.
 DESCRIPTIONS = {
     "real": "The real examples, needles and documents as the corpus has them",
     "real_limited": "The real examples of which a template covers every relation",
     **{f"{n}_{h}": f"{_NEEDLE[n]}; around it, {_HAYSTACK[h]}" for n in _NEEDLE for h in _HAYSTACK},
-    "symbolic": "For each hop the value of a key in a named dictionary of invented words, which "
-    "leads to the next hop; around it, dictionaries alike",
-    "kv_simple": "The value of one key; around it, dictionaries of integers",
-    "kv_multi_subkey": "The value of a key told by some of its integers; around it, dictionaries",
-    "kv_simple_template": "As kv_simple; the question shows the form of the answer",
-    "kv_multi_subkey_template": "As kv_multi_subkey; the question shows the form of the answer",
-    "needle_in_haystack": "A sentence with an invented number; around it, a long text that has "
-    "nothing to do with it",
-    "multidoc_qa": "The real examples with a longer answer, which first names by their titles the "
-    "documents that it is from",
+    "symbolic": "For each hop the value of a key; around it, named dictionaries of invented words",
+    **_LOOK_UPS,
+    **{f"{n}_template": f"{t}; the question shows the answer's form" for n, t in _LOOK_UPS.items()},
+    "needle_in_haystack": "A sentence with an invented number; around it, a text on other things",
+    "multidoc_qa": "The real examples; the answer first names its documents by their titles",
 }
 _SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
-_BAR = 40  # characters of the longest bar
-_RELATIONS = 20  # rows, before "and n more"
-# Documents of the example that are shown: so many gold ones, and so many at each end.
-_GOLDS, _ENDS = 4, 2
-# Of a longer stretch of text without a needle, so many characters are shown at each end.
-_LONG, _SHOWN = 800, 200
+_BAR, _RELATIONS = 40, 20  # characters of the longest bar; rows before "and n more"
+_GOLDS, _ENDS = 4, 2  # documents of the example that are shown: gold ones, and at each end
+_LONG, _SHOWN = 800, 200  # of a longer stretch without a needle: characters shown at each end
 
 
 def dataset_card(record: Mapping[str, Any], example: Example, name: str) -> str:
@@ -68,16 +64,18 @@ def dataset_card(record: Mapping[str, Any], example: Example, name: str) -> str:
         KeyError: the record lacks a key, or its variant has no description.
     """
     splits = record["splits"]
+    made = {name: split for name, split in splits.items() if split["made"]}  # the rest have no more
     sections = {
-        "What came in, what went out, and why": _by_split(splits, "examples", _counts),
-        "Length": _lengths(splits, record["length"]),
-        "Needle depth": _depths(splits),
-        "Relations": _relations(splits),
-        "Documents per example": _by_split(splits, "documents", lambda split: split["documents"]),
+        "What came in, what went out, and why": "Real examples are considered one after the other, "
+        "until as many are made as wanted.\n\n" + _by_split(splits, "examples", _counts),
+        "Length": _lengths(made, record["length"]),
+        "Needle depth": _depths(made),
+        "Relations": _relations(made),
+        "Documents per example": _by_split(made, "documents", lambda split: split["documents"]),
         "How it was made": _making(record),
         "Overlap with the evaluation data": "Synthetic examples were held against the evaluation "
         "examples; real ones are of another split of their task, and were not.\n\n"
-        + _by_split(splits, "examples", _overlap),
+        + _by_split(made, "examples", _overlap),
         "One example": _one(example),
     }
     parts = [_front_matter(record, name), f"# {_inline(name)}", _about(record)]
@@ -92,23 +90,22 @@ def _front_matter(record: Mapping[str, Any], name: str) -> str:
         "pretty_name": " ".join(name.split()),
         "language": ["en"],
         "task_categories": ["question-answering"],
-        "size_categories": [next((s for n, s in _SIZES.items() if total < n), "n>1M")],
+        "size_categories": [next((s for n, s in _SIZES.items() if total < n), "1M<n<10M")],
         "tags": ["long-context", *([] if all_real else ["synthetic"]), "needlework"],
         "configs": [{"config_name": "default", "data_files": files}],
     }
-    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=float("inf"))
-    return f"---\n{text}---"
+    return f"---\n{yaml.safe_dump(content, allow_unicode=True, sort_keys=False)}---"
 
 
 def _about(record: Mapping[str, Any]) -> str:
     numbers = " and ".join(f"{s['made']:,} for {name}" for name, s in record["splits"].items())
     shares = mixture_of(record["variant"]).items()
-    parts = [f"- {name}, {100 * share:g} %: {DESCRIPTIONS[name]}." for name, share in shares]
+    parts = [f"- {100 * share:g} % {name}: {DESCRIPTIONS[name]}." for name, share in shares]
     return (
-        "Examples that teach a language model to use a long context. Each has a question, an "
-        "answer, and documents; the needles are the places in them that the answer depends on. A "
-        f"prompt takes at most {record['length']:,} tokens with its answer. needlework made these "
-        f"from its task {_inline(record['task'])}, {numbers}:\n\n" + "\n".join(parts) + "\n\n"
+        f"Examples that teach a language model to use a context of {record['length']:,} tokens. "
+        "Each has a question, an answer, and documents; needles are the places in the documents "
+        "that the answer depends on. needlework made them from its task "
+        f"{_inline(record['task'])}, {numbers}:\n\n" + "\n".join(parts) + "\n\n"
         "`dataset.json`, beside this file, has the numbers below, and the ids of what was skipped."
     )
 
@@ -127,13 +124,10 @@ def _overlap(split: Split) -> dict[str, object]:
 
 
 def _relations(splits: Mapping[str, Split]) -> str:
-    of_splits = [split["relations"] for split in splits.values()]
-    totals = {n: sum(r.get(n, 0) for r in of_splits) for r in of_splits for n in r}
-    names = sorted(totals, key=lambda name: -totals[name])
-    table = _by_split(
-        splits, "needles", lambda s: {n: s["relations"].get(n, 0) for n in names[:_RELATIONS]}
-    )
-    return f"{table}\n\nand {len(names) - _RELATIONS} more" if len(names) > _RELATIONS else table
+    totals = sum((Counter(split["relations"]) for split in splits.values()), Counter[str]())
+    names, more = [n for n, _ in totals.most_common(_RELATIONS)], len(totals) - _RELATIONS
+    table = _by_split(splits, "needles", lambda s: {n: s["relations"].get(n, 0) for n in names})
+    return f"{table}\n\nand {more} more" if more > 0 else table
 
 
 def _depths(splits: Mapping[str, Split]) -> str:
@@ -145,11 +139,13 @@ def _depths(splits: Mapping[str, Split]) -> str:
 
 def _making(record: Mapping[str, Any]) -> str:
     made = record["generator"] or {"model": "none; no language model wrote any of it"}
-    rows = [["seed", str(record["seed"])]]
-    rows += [[f"generator: {key}", "not known" if v is None else v] for key, v in made.items()]
-    rows += [[f"version: {name}", version] for name, version in record["versions"].items()]
-    rows += [[f"SHA-256: {s}.jsonl", split["sha256"]] for s, split in record["splits"].items()]
-    return _table(["", ""], rows)
+    rows = {
+        "seed": str(record["seed"]),
+        **{f"generator: {key}": "not known" if v is None else v for key, v in made.items()},
+        **{f"version: {name}": version for name, version in record["versions"].items()},
+        **{f"SHA-256: {name}.jsonl": split["sha256"] for name, split in record["splits"].items()},
+    }
+    return _table(["", ""], rows.items())
 
 
 def _lengths(splits: Mapping[str, Split], target: int) -> str:
@@ -178,12 +174,12 @@ def _bars(edges: list[int], counts: list[int], last: int, target: int) -> list[s
 
 
 def _one(example: Example) -> str:
-    # Marks are longer than any such run in the text, as a fence is.
-    texts = [example.question, *(f"{d.title}\n{d.text}" for d in example.documents)]
-    width = 1 + max(_longest_run("⟦⟧", text) for text in texts)
+    # Marks are longer than any run of such characters in the text, as a fence is.
+    texts = (f"{document.title}\n{document.text}" for document in example.documents)
+    width = 1 + _longest_run("⟦⟧", "\n".join([example.question, *texts]))
     return (
-        f"What a model reads for {_inline(example.id)}, but for its own chat template. The needles "
-        f"stand between {'⟦' * width} and {'⟧' * width}; what is left out here, between […].\n\n"
+        f"What a model reads for {_inline(example.id)}, in its chat template. Needles stand "
+        f"between {'⟦' * width} and {'⟧' * width}; only here, some text is left out: […].\n\n"
         f"{_fenced(_prompt(example, width))}\n\nIts answer; of several lines each is accepted, and "
         f"the first is trained on.\n\n{_fenced(chr(10).join(example.answers))}"
     )
@@ -200,9 +196,8 @@ def _prompt(example: Example, width: int) -> str:
     prompt = style.before.format(**fields)
     for is_chosen, group in groupby(places, key=chosen.__contains__):
         run = list(group)
-        gold = len({*run} & {*golds})
-        note = f"{'s' if len(run) > 1 else ''}{f', {gold} of them gold' if gold else ''}"
-        left_out = f"[… {len(run):,} more document{note} …]\n\n"
+        gold = f", gold: {len({*run} & {*golds})}" if {*run} & {*golds} else ""
+        left_out = f"[… {len(run):,} more document{'s' * (len(run) > 1)}{gold} …]\n\n"
         prompt += "".join(blocks[place] for place in run) if is_chosen else left_out
     return prompt + style.after.format(**fields) + (f"\n{style.opening}" if style.opening else "")
 
@@ -219,9 +214,9 @@ def _block(example: Example, document: Document, number: int, width: int) -> str
         begun, ended = sum(start == a for start, _ in spans), sum(end == b for _, end in spans)
         text += "⟦" * width * begun + piece + "⟧" * width * ended
     block = style.block(document.model_copy(update={"text": text}), number)
-    shows_number = style.number_span(number) if document.id in example.cites else None
-    a, b = shows_number or (0, 0)
-    return f"{block[:a]}{'⟦' * width}{block[a:b]}{'⟧' * width}{block[b:]}" if b else block
+    a, b = style.number_span(number) or (0, 0)
+    cited = f"{block[:a]}{'⟦' * width}{block[a:b]}{'⟧' * width}{block[b:]}"
+    return cited if b and document.id in example.cites else block
 
 
 def _longest_run(characters: str, text: str) -> int:
@@ -250,5 +245,5 @@ def _table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 def _inline(value: object) -> str:
     """A value on one line of Markdown, none of its characters markup."""
-    text = " ".join((f"{value:,}" if isinstance(value, int) else str(value)).split())
+    text = " ".join(format(value, {int: ",", float: ",.2f"}.get(type(value), "")).split())
     return re.sub(r"([\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", text)

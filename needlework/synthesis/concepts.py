@@ -142,10 +142,10 @@ def _named_in_question(example: Example, parts: Sequence[tuple[Fact, Needle]]) -
 
 
 def _plain(example: Example, parts: Sequence[tuple[Fact, Needle]], rng: random.Random) -> Concept:
-    openers = load_openers()
+    openers = load_openers().openers
     statements = []
     for fact, needle in parts:
-        sentence = rng.choice(openers).format(insight=fact.answer)
+        sentence = rng.choice(openers).statement.format(insight=fact.answer)
         statements.append(Statement(needle, sentence, sentence))
     return Concept(example.question, example.answers, statements, {})
 

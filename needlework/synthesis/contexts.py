@@ -57,10 +57,12 @@ def repeated(
     sentences: Sequence[str],
     room: Room,
     rng: random.Random,
+    unit: str = "sentence",
 ) -> Context:
     """Documents of `sentences` in turns, each about as long as the real one that it replaces.
 
-    Titles are dropped: they would give the gold away.
+    Titles are dropped: they would give the gold away. `unit` is that of the documents: filler is
+    cut at the ends of its short sentences.
 
     Raises:
         ValueError: a statement does not contain its answer.
@@ -72,9 +74,11 @@ def repeated(
     ]
     lengths = [len(d.text) for d in example.documents if not d.gold] or [len(golds[0][0].text)]
     more = (
-        Document(
-            id=f"filler-{i}", title="", text=" ".join(_lines(sentences, length)), gold=False,
-            unit="sentence",
+        Document.model_validate(
+            {
+                "id": f"filler-{i}", "title": "", "text": " ".join(_lines(sentences, length)),
+                "gold": False, "unit": unit,
+            }
         )
         for i, length in enumerate(cycle(lengths))
     )  # fmt: skip

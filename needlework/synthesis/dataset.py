@@ -92,6 +92,7 @@ class _Tally:
         self._relations: Counter[str] = Counter()
         self._parts: Counter[str] = Counter()
         self._documents: list[int] = []
+        self._known = 0
 
     def passing(self, results: Iterator[Checked | Refused]) -> Iterator[Example]:
         """The examples among `results`, counted."""
@@ -116,6 +117,7 @@ class _Tally:
         self._relations.update(n.relation for n in example.needles if n.relation)
         self._parts[example.variant] += 1
         self._documents.append(result.documents)
+        self._known += result.known
 
     def record(self, variant: str) -> dict[str, Any]:
         """What dataset.json says of the split."""
@@ -129,6 +131,7 @@ class _Tally:
         record["depths"] = self._depths
         record["relations"] = dict(self._relations.most_common())
         record["documents"] = _extent(self._documents)
+        record["answers_in_evaluation"] = self._known
         if len(mixture_of(variant)) > 1:
             record["parts"] = dict(self._parts)
         return record

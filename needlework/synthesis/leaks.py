@@ -27,7 +27,7 @@ _WORDS = 13
 _BASE = 0x9E3779B97F4A7C15
 _POWERS = np.array([pow(_BASE, i, 2**64) for i in range(_WORDS)], dtype=np.uint64)
 # Documents return in many examples; of so many, the last verdict is kept.
-_REMEMBERED = 100_000
+_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from needlework.rendering.room import Room
 from needlework.synthesis.baselines import multidoc_qa, needle_in_haystack
 from needlework.synthesis.concepts import Concept, parts_of, rewritten, templated
 from needlework.synthesis.contexts import FILLER, PASSAGE, Context, answers_shown, repeated, written
-from needlework.synthesis.key_value import kv_multi_subkey, kv_simple
+from needlework.synthesis.key_value.tasks import kv_multi_subkey, kv_simple
 from needlework.synthesis.names import invented
 from needlework.synthesis.rewriting import Rewrite
 from needlework.synthesis.symbolic import symbolic
@@ -80,7 +80,7 @@ def _filler(example: Example, concept: Concept, materials: Materials, variant: s
 
 def _passage(example: Example, concept: Concept, materials: Materials, variant: str) -> Context:
     rng = materials.rng(variant, "depth", example.id)
-    return repeated(example, concept, PASSAGE, materials.room, rng)
+    return repeated(example, concept, PASSAGE, materials.room, rng, unit="word")
 
 
 def _written(

@@ -72,10 +72,10 @@ def test_the_first_answer_that_is_there_is_the_needle(tmp_path: Path) -> None:
 
 
 def test_answers_are_found_as_whole_words(tmp_path: Path) -> None:
-    documents = ["A climate like Lima's is rare.", "It never rains."]
+    documents = ["McLima and Limatown are near Lima's port.", "It never rains."]
     example = _one(tmp_path, documents=documents, answers=["Lima"])
     (needle,) = example.needles
-    assert (needle.start, needle.end) == (15, 19)
+    assert (needle.start, needle.end) == (29, 33)
 
 
 def test_marks_tell_which_documents_are_searched(tmp_path: Path) -> None:
@@ -86,6 +86,8 @@ def test_marks_tell_which_documents_are_searched(tmp_path: Path) -> None:
     ]
     with pytest.raises(ValueError, match="'Ann Lee' stands 2 times in the gold documents"):
         _one(tmp_path, documents=documents, answers="Ann Lee")
+    with pytest.raises(ValueError, match="the distractor '1/2' contains the answer 'rains'"):
+        _one(tmp_path, documents=[*documents[:2], "It rains."], answers=["Ayr", "rains"])
     needles = [
         {"document": 0, "start": 13, "end": 20, "role": "bridge"},
         {"document": 1, "start": 20, "end": 23, "hop": 2, "relation": "birthplace"},
@@ -187,10 +189,11 @@ def test_gzipped_files_and_blank_lines(tmp_path: Path) -> None:
         ({"answers": [3]}, r"answers is \[3\]"),
         ({"documents": ["Ann Lee7.", "Ann Lee7!"]}, "stands 2 times in the documents; say which"),
         ({"documents": ["Ann Lee7, Ann Lee7."]}, "stands 2 times"),
+        ({"documents": [{"text": "Ann Lee7.", "gold": True}, "Ann Lee7!"]}, "the distractor"),
         ({"documents": ["Ann Lee7.", "ann lee7!"]}, "the distractor '2/1' contains the answer"),
         ({"documents": []}, "none of the answers"),
         ({"documents": "Ann Lee7"}, "documents is 'Ann Lee7', takes a list"),
-        ({"documents": [{"txt": "Ann Lee7"}]}, "document 0 has the unknown key 'txt'; did you mean 'text'"),
+        ({"documents": [{"txt": "Ann Lee7"}]}, "unknown key 'txt'; did you mean 'text'"),
         ({"documents": [{"title": "Ann Lee7"}]}, "document 0 lacks text"),
         ({"documents": [5]}, "document 0 is 5, takes an object with text, title, gold"),
         ({"question": None}, "question: Input should be a valid string"),
@@ -198,7 +201,7 @@ def test_gzipped_files_and_blank_lines(tmp_path: Path) -> None:
         ({"split": "dev"}, "the split is 'dev', takes one of train, validation, test"),
         ({"needles": [{"document": 3, "start": 0, "end": 1}]}, "document 3; takes the index"),
         ({"needles": [{"document": 1, "start": 0}]}, "a needle lacks end"),
-        ({"needles": [{"document": 1, "start": 0, "end": 3}]}, "'The' contains none of the answers"),
+        ({"needles": [{"document": 1, "start": 0, "end": 3}]}, "'The' contains none of"),
         ({"needles": [{"document": 1, "start": 0, "end": 999}]}, "outside the document"),
         ({"needles": []}, "no document is gold; mark those"),
         ({"facts": [{"hop": 1}]}, "relation: Field required"),

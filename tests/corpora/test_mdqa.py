@@ -22,33 +22,12 @@ from needlework.rendering.room import Room
 from needlework.text import contains_answer
 
 CITIES = [
-    "Lima",
-    "Oslo",
-    "Rome",
-    "Bern",
-    "Kyiv",
-    "Riga",
-    "Doha",
-    "Baku",
-    "Suva",
-    "Lome",
-    "Male",
-    "Apia",
-]
+    "Lima", "Oslo", "Rome", "Bern", "Kyiv", "Riga", "Doha", "Baku", "Suva", "Lome", "Male", "Apia",
+]  # fmt: skip
 RIVERS = [
-    "Rimac",
-    "Aker",
-    "Tiber",
-    "Aare",
-    "Dnipro",
-    "Daugava",
-    "Wadi",
-    "Kura",
-    "Mana",
-    "Mono",
-    "Sea",
-    "Vai",
-]
+    "Rimac", "Aker", "Tiber", "Aare", "Dnipro", "Daugava",
+    "Wadi", "Kura", "Mana", "Mono", "Sea", "Vai",
+]  # fmt: skip
 LENGTH = 1500  # bytes, which are the tokens of the tiny model
 
 

@@ -67,6 +67,7 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
     ("text", "answers", "expected", "number"),
     [
         ("In 19012 and 1901 it was 1901.", ["1901"], "1901", 2),
+        ("In 21901.", ["1901"], None, 0),
         ("It was Brad Johnson's pass.", ["Brad Johnson"], "Brad Johnson", 1),
         ("By BRAD JOHNSON's side", ["Brad Johnson"], "BRAD JOHNSON", 1),
         ("It was ANN, then Ann.", ["Ann"], "Ann", 1),
@@ -115,6 +116,17 @@ def test_questions_with_a_gold_passage_in_common_are_one_cluster(tmp_path: Path)
         row("f", "Bern", "the quick brown fox jumps over a cat", "fox"),
     )
     assert [q.cluster for q in questions] == ["Lima", "Oslo", "Lima", "Oslo", "Oslo", "Bern"]
+
+
+def test_a_question_can_join_two_clusters(tmp_path: Path) -> None:
+    questions = read(
+        tmp_path,
+        row("a", "Lima", "Lima is a city.", "city"),
+        row("b", "Oslo", f"Oslo: {LONG}.", "Oslo"),
+        row("c", "Lima", f"Lima: {LONG}.", "Lima"),
+        row("d", "Oslo", "Oslo is old.", "old"),
+    )
+    assert {q.cluster for q in questions} == {"Lima"}
 
 
 def test_the_real_questions(shared_data: Path) -> None:

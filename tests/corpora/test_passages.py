@@ -15,7 +15,7 @@ from needlework.examples import Document
 from needlework.text import padded
 
 ROWS = [
-    {"pid": 7, "title": "Lima", "text": "Lima is the capital of Peru.", "sources": ["x"]},
+    {"pid": 7, "id": 9, "title": "Lima", "text": "Lima is the capital of Peru."},
     {"id": "b", "title": "Oslo", "text": "Oslo is the capital of Norway."},
     {"title": "Rome", "text": "Rome is the capital of Italy."},
 ]

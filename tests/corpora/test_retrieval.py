@@ -53,6 +53,9 @@ def test_equal_scores_go_by_index_also_at_the_cut() -> None:
     rank = ranker("bm25", pool)
     assert rank(["Lima"], 7) == [list(range(7))]
     assert rank(["Lima"], 100) == [list(range(50))]
+    mixed = Passages((str(i), "Lima", "Lima" if i % 2 else "Oslo") for i in range(200))
+    order = [*range(1, 200, 2), *range(0, 200, 2)]
+    assert ranker("bm25", mixed)(["Lima"], 150) == [order[:150]]
 
 
 def test_what_shares_no_word_is_not_ranked() -> None:

@@ -128,7 +128,7 @@ def test_d_of_one_string_the_published_coverage_counts_characters() -> None:
     statement = "Dave is big."
     assert published_coverage(statement, statement) == len(statement)
     assert published_coverage(statement, [statement]) == 1
-    with pytest.raises(TypeError, match="'Dave is big.'; give a list"):
+    with pytest.raises(TypeError, match=r"'Dave is big\.'; give a list"):
         coverage(statement, statement)
 
 

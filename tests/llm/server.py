@@ -70,6 +70,8 @@ class Served:
     batch_ends: Callable[[JSON, list[JSON]], JSON] = lambda batch, lines: {"status": "completed"}
     on_batch_create: list[Reply] = field(default_factory=list)
     polls_until_end: int = 1
+    # Called with "METHOD /path" of a request that is done but not answered yet.
+    meanwhile: Callable[[str], None] = lambda seen: None
     url: str = ""
     asked: list[JSON] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -182,9 +184,8 @@ class Served:
 
     async def respond(self, method: str, target: str, headers: JSON, content: bytes) -> Reply:
         """Route one request."""
-        path, _, query = target.partition("?")
-        path = path.removeprefix("/v1")
-        self.paths[f"{method} {re.sub(r'(file-|batch_)[0-9]+', '*', path)}"] += 1
+        path, _, query = target.removeprefix("/v1").partition("?")
+        self.paths[f"{method} {_shape(target)}"] += 1
         if path == "/asked":
             paid = {
                 "paid": sum(self.paid.values()),
@@ -209,6 +210,11 @@ class Served:
         return failure(404, f"no {method} {path}")
 
 
+def _shape(target: str) -> str:
+    """The path without the names in it."""
+    return re.sub(r"(file-|batch_)[0-9]+", "*", target.removeprefix("/v1").partition("?")[0])
+
+
 async def _connection(
     served: Served, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
@@ -221,6 +227,7 @@ async def _connection(
                 headers[name.lower()] = value.strip()
             content = await reader.readexactly(int(headers.get("content-length", "0")))
             reply = await served.respond(method, target, headers, content)
+            served.meanwhile(f"{method} {_shape(target)}")
             if reply.status == 0:
                 break
             is_text = isinstance(reply.body, str)

@@ -5,147 +5,75 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import threading
+import sqlite3
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from needlework.llm.cache import ResponseCache
-from needlework.llm.client import Client, Completion, Generator, GeneratorError
+from needlework.llm.client import (
+    Client,
+    Completion,
+    Failure,
+    Generator,
+    GeneratorError,
+    Request,
+    RequestFailed,
+)
+from tests.llm.asking import Run, ask, requests, settings
+from tests.llm.server import CUT, JSON, Reply, answer, failure, serving
 
 _KEY_VARIABLE = "NEEDLEWORK_TEST_KEY"
 _KEY = "sk-test-2c1f9a"
 
 
-class Reply(NamedTuple):
-    """One answer of the server; a body that is not a string is sent as JSON."""
-
-    status: int
-    body: Any
-    # openai waits for what the server says, so that tests need not wait out its own back-off.
-    headers: dict[str, str] = {"retry-after-ms": "1"}  # noqa: RUF012
+def _in_turn(*replies: Reply) -> Any:
+    """A model that gives these replies in order, whatever is asked, and the last for ever."""
+    left = list(replies)
+    return lambda body, times: left.pop(0) if len(left) > 1 else left[0]
 
 
-def _answer(text: str | None = "Lima.", finish_reason: str = "stop", **more: Any) -> Reply:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
-    body = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "served-model",
-        "choices": [{**choice, "finish_reason": finish_reason}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
-    }
-    return Reply(200, body | more)
+def _failed(generator: Generator, folder: Path, **options: Any) -> Failure:
+    """The failure of one request, which is not cached and is in failures.jsonl."""
+    (outcome,), usage = ask(generator, folder, ["Capital of Peru?"], **options)
+    assert isinstance(outcome, Failure)
+    assert usage["failed"] == 1
+    assert _logged(folder) == [outcome]
+    assert _rows(folder) == 0
+    return outcome
 
 
-def _failure(status: int, message: str = "no") -> Reply:
-    return Reply(status, {"error": {"message": message, "type": "test"}})
+def _logged(folder: Path) -> list[Failure]:
+    lines = (folder / "failures.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Failure(**json.loads(line)) for line in lines]
 
 
-@dataclass
-class Served:
-    """What the server answers, in order and the last one for ever, and what it was asked."""
-
-    replies: list[Reply]
-    meanwhile: Callable[[], None] = lambda: None
-    url: str = ""
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@contextmanager
-def _serving(*replies: Reply, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Served]:
-    served = Served(list(replies), meanwhile)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            with served.lock:
-                served.asked.append({"path": self.path, **json.loads(body)})
-                served.headers.append({k.lower(): v for k, v in self.headers.items()})
-                reply = served.replies.pop(0) if len(served.replies) > 1 else served.replies[0]
-            served.meanwhile()
-            is_text = isinstance(reply.body, str)
-            content = (reply.body if is_text else json.dumps(reply.body)).encode()
-            self.send_response(reply.status)
-            self.send_header("Content-Type", "text/html" if is_text else "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    served.url = f"http://127.0.0.1:{server.server_port}/v1"
-    try:
-        yield served
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _settings(url: str, key: str | None = None, concurrency: int = 4) -> Generator:
-    return Generator(
-        base_url=url,
-        model="asked-model",
-        identity="test-server",
-        api_key_env=key,
-        temperature=0.5,
-        max_tokens=20,
-        concurrency=concurrency,
-    )
-
-
-def _ask(
-    settings: Generator,
-    folder: Path,
-    *prompts: str,
-    seed: int = 1,
-    timeout: float = 20.0,
-    max_retries: int = 5,
-) -> tuple[list[Completion], dict[str, int]]:
-    async def run() -> tuple[list[Completion], dict[str, int]]:
-        cache = ResponseCache(folder)
-        async with Client(settings, cache, timeout=timeout, max_retries=max_retries) as client:
-            tasks = (client.complete(prompt, seed=seed) for prompt in prompts)
-            return await asyncio.gather(*tasks), client.usage()
-
-    return asyncio.run(run())
-
-
-def _error(settings: Generator, folder: Path, **options: Any) -> GeneratorError:
-    with pytest.raises(GeneratorError) as caught:
-        _ask(settings, folder, "Capital of Peru?", **options)
-    assert settings.base_url in str(caught.value)
-    assert not list(folder.rglob("*.json")), "an error must not be cached"
-    return caught.value
+def _rows(folder: Path) -> int:
+    connection = sqlite3.connect(folder / "cache.sqlite")
+    (number,) = connection.execute("SELECT count(*) FROM responses").fetchone()
+    connection.close()
+    return int(number)
 
 
 def test_the_request_is_as_the_settings_say(tmp_path: Path) -> None:
-    with _serving(_answer()) as served:
-        answers, usage = _ask(_settings(served.url), tmp_path, "Capital of Peru?", seed=7)
-    assert answers == [Completion("Lima.", 11, 3, cached=False)]
-    assert usage == {"requests": 1, "cached": 0, "prompt_tokens": 11, "completion_tokens": 3}
+    with serving(answer()) as served:
+        run = ask(settings(served.url), tmp_path, [Request("Capital of Peru?", seed=7)])
+    assert run.outcomes == [Completion("Lima.", 11, 3, cached=False)]
+    assert run.usage == {
+        "requests": 1,
+        "cached": 0,
+        "prompt_tokens": 11,
+        "completion_tokens": 3,
+        "failed": 0,
+        "retries": 0,
+        "usd": None,
+    }
+    assert served.paths == {"POST /chat/completions": 1}
     assert served.asked == [
         {
-            "path": "/v1/chat/completions",
             "model": "asked-model",
             "messages": [{"role": "user", "content": "Capital of Peru?"}],
             "temperature": 0.5,
@@ -155,124 +83,204 @@ def test_the_request_is_as_the_settings_say(tmp_path: Path) -> None:
     ]
 
 
-def test_a_seed_of_63_bits_is_sent_as_one_that_every_server_takes(tmp_path: Path) -> None:
-    with _serving(_answer()) as served:
-        _ask(_settings(served.url), tmp_path, "p", seed=2**62 + 5)
-    assert served.asked[0]["seed"] == 5
+def test_a_request_says_its_own_length_and_a_seed_of_63_bits_fits_every_server(
+    tmp_path: Path,
+) -> None:
+    with serving(answer()) as served:
+        ask(settings(served.url), tmp_path, [Request("p", seed=2**62 + 5, max_tokens=7)])
+    assert (served.asked[0]["seed"], served.asked[0]["max_tokens"]) == (5, 7)
+
+
+def test_the_answers_are_in_the_order_of_the_requests(tmp_path: Path) -> None:
+    with serving(lambda body, times: answer(body["messages"][0]["content"] * 2)) as served:
+        prompts = [f"<{n}>" for n in range(200)]
+        assert ask(settings(served.url), tmp_path, prompts).texts == [p * 2 for p in prompts]
 
 
 def test_an_equal_request_is_read_from_the_cache_and_any_other_is_asked(tmp_path: Path) -> None:
-    with _serving(_answer("first"), _answer("second"), _answer("third")) as served:
-        settings = _settings(served.url)
-        _ask(settings, tmp_path, "p")
-        answers, usage = _ask(settings, tmp_path, "p")
-        assert answers == [Completion("first", 11, 3, cached=True)]
-        assert usage == {"requests": 0, "cached": 1, "prompt_tokens": 0, "completion_tokens": 0}
-        assert _ask(settings, tmp_path, "p", seed=2)[0][0].text == "second"
-        assert _ask(settings, tmp_path, "another p")[0][0].text == "third"
+    with serving(_in_turn(*map(answer, "abcdef"))) as served:
+        generator = settings(served.url)
+        assert ask(generator, tmp_path, requests("p")).texts == ["a"]
+        again = ask(generator, tmp_path, requests("p", kind="another template's name"))
+        assert again.outcomes == [Completion("a", 11, 3, cached=True)]
+        assert (again.usage["requests"], again.usage["cached"]) == (0, 1)
+        assert ask(generator, tmp_path, requests("p", seed=2)).texts == ["b"]
+        assert ask(generator, tmp_path, requests("another p")).texts == ["c"]
+        assert ask(generator, tmp_path, requests("p", max_tokens=9)).texts == ["d"]
+        assert ask(settings(served.url, temperature=0.1), tmp_path, ["p"]).texts == ["e"]
+        assert ask(settings(served.url, model="m"), tmp_path, ["p"]).texts == ["f"]
+
+
+def test_a_changed_template_changes_only_its_own_requests(tmp_path: Path) -> None:
+    with serving(answer()) as served:
+        ask(settings(served.url), tmp_path, ["one: a", "one: b", "two: a"])
+        ask(settings(served.url), tmp_path, ["one: a", "one: b", "new two: a"])
+    assert sorted(served.prompts()) == ["new two: a", "one: a", "one: b", "two: a"]
 
 
 def test_the_cache_knows_the_server_by_its_identity_not_its_port(tmp_path: Path) -> None:
-    with _serving(_answer("one")) as served:
-        _ask(_settings(served.url), tmp_path, "p")
-    with _serving(_answer("other")) as served:
-        answers, _ = _ask(_settings(served.url), tmp_path, "p")
-    assert (answers[0].text, served.asked) == ("one", [])
+    with serving(answer("one")) as served:
+        ask(settings(served.url), tmp_path, ["p"])
+    with serving(answer("other")) as served:
+        assert ask(settings(served.url), tmp_path, ["p"]).texts == ["one"]
+    assert served.asked == []
 
 
 def test_equal_requests_at_once_are_sent_once_and_agree(tmp_path: Path) -> None:
-    with _serving(_answer("first"), _answer("second")) as served:
-        answers, usage = _ask(_settings(served.url), tmp_path, "p", "p", "p")
+    with serving(_in_turn(answer("first"), answer("second"))) as served:
+        run = ask(settings(served.url), tmp_path, ["p", "p", "p"])
     assert len(served.asked) == 1
-    assert {a.text for a in answers} == {"first"}
-    assert (usage["requests"], usage["cached"]) == (1, 2)
+    assert run.texts == ["first"] * 3
+    assert (run.usage["requests"], run.usage["cached"]) == (1, 2)
+
+
+def test_equal_requests_that_fail_are_sent_once_too(tmp_path: Path) -> None:
+    with serving(failure(400)) as served:
+        run = ask(settings(served.url), tmp_path, ["p", "p", "p"])
+    assert len(served.asked) == 1
+    assert (len(set(run.outcomes)), run.usage["failed"], len(_logged(tmp_path))) == (1, 1, 1)
 
 
 def test_as_many_requests_are_under_way_as_concurrency_says(tmp_path: Path) -> None:
-    arrived, answering = threading.Semaphore(0), threading.Event()
-
-    def meanwhile() -> None:
-        arrived.release()
-        answering.wait(timeout=20)
-
-    async def run(url: str) -> tuple[bool, int]:
-        async with Client(_settings(url, concurrency=2), ResponseCache(tmp_path)) as client:
-            tasks = [asyncio.create_task(client.complete(str(n), seed=1)) for n in range(6)]
-            waits = [asyncio.to_thread(arrived.acquire, timeout=20) for _ in range(2)]
-            together = all(await asyncio.gather(*waits))
-            sent = client.requests
-            answering.set()
-            await asyncio.gather(*tasks)
-            return together, sent
-
-    with _serving(_answer(), meanwhile=meanwhile) as served:
-        assert asyncio.run(run(served.url)) == (True, 2)
+    with serving(answer(), latency=0.05) as served:
+        ask(settings(served.url, concurrency=3), tmp_path, [str(n) for n in range(12)])
+    assert served.most_active == 3
 
 
-def test_the_connections_are_closed_with_the_block(tmp_path: Path) -> None:
-    async def run(url: str) -> None:
-        async with Client(_settings(url), ResponseCache(tmp_path), max_retries=0) as client:
-            await client.complete("p", seed=1)
-        with pytest.raises(RuntimeError, match="closed"):
-            await client.complete("another p", seed=1)
+def test_complete_gives_one_answer_or_raises(tmp_path: Path) -> None:
+    async def run(url: str) -> Completion:
+        cache = ResponseCache(tmp_path / "cache.sqlite")
+        async with Client(settings(url), cache) as client:
+            with pytest.raises(RequestFailed, match="the server's own words") as caught:
+                await client.complete(Request("bad", seed=1, kind="rewrite"))
+            assert url in str(caught.value)
+            assert caught.value.failure.kind == "rewrite"
+            good = (client.complete(Request(str(n), seed=1)) for n in range(9))
+            return (await asyncio.gather(*good))[0]
 
-    with _serving(_answer()) as served:
-        asyncio.run(run(served.url))
-    assert len(served.asked) == 1
+    def model(body: JSON, times: int) -> Reply:
+        is_bad = body["messages"][0]["content"] == "bad"
+        return failure(400, "the server's own words") if is_bad else answer()
+
+    with serving(model) as served:
+        assert asyncio.run(run(served.url)).text == "Lima."
+    assert served.most_active <= 4
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_passing_failure_is_retried_and_counts_as_one_request(
-    tmp_path: Path, status: int
-) -> None:
-    with _serving(_failure(status), _failure(status), _answer()) as served:
-        answers, usage = _ask(_settings(served.url), tmp_path, "p")
-    assert answers[0].text == "Lima."
-    assert len(served.asked) == 3
-    assert usage["requests"] == 1
+@pytest.mark.parametrize(
+    "passing",
+    [failure(s) for s in (408, 429, 500, 503)] + [CUT, Reply(200, '{"choices": [{"ind')],
+    ids=["408", "429", "500", "503", "cut", "half"],
+)
+def test_a_passing_failure_is_retried(tmp_path: Path, passing: Reply) -> None:
+    with serving(lambda body, times: answer() if times == 2 else passing) as served:
+        run = ask(settings(served.url), tmp_path, ["p", "q"])
+    assert run.texts == ["Lima.", "Lima."]
+    assert len(served.asked) == 6
+    assert (run.usage["requests"], run.usage["retries"], run.usage["failed"]) == (2, 4, 0)
+    assert _logged(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("status", "tries", "fix"),
     [
         (400, 1, "what it does not accept"),
-        (401, 1, "api_key_env"),
-        (403, 1, "api_key_env"),
         (404, 1, "`model` is one that it serves"),
-        (429, 6, "lower `concurrency`"),
         (500, 6, "see its log"),
         (503, 6, "see its log"),
     ],
 )
-def test_a_lasting_failure_names_server_status_words_and_fix(
+def test_a_lasting_failure_names_status_words_and_fix(
     tmp_path: Path, status: int, tries: int, fix: str
 ) -> None:
-    with _serving(_failure(status, "the server's own words")) as served:
-        message = str(_error(_settings(served.url), tmp_path))
-    assert str(status) in message
-    assert "the server's own words" in message
-    assert fix in message
-    assert len(served.asked) == tries
+    with serving(failure(status, "the server's own words")) as served:
+        failed = _failed(settings(served.url), tmp_path, max_retries=5)
+    assert (failed.status, failed.attempts, len(served.asked)) == (status, tries, tries)
+    assert "the server's own words" in failed.reason
+    assert fix in failed.reason
 
 
-def test_a_refused_connection_names_the_server_and_the_fix(tmp_path: Path) -> None:
-    with _serving(_answer()) as served:
+def test_one_failure_leaves_the_others_and_a_rerun_asks_for_it_alone(tmp_path: Path) -> None:
+    bad = {"3", "7"}
+
+    def model(body: JSON, times: int) -> Reply:
+        prompt = body["messages"][0]["content"]
+        return failure(400) if prompt in bad else answer(prompt)
+
+    prompts = [str(n) for n in range(10)]
+    with serving(model) as served:
+        run = ask(settings(served.url), tmp_path, prompts)
+        assert [t for t in run.texts if t is not None] == [p for p in prompts if p not in bad]
+        assert {failed.key for failed in _logged(tmp_path)} == {
+            outcome.key for outcome in run.outcomes if isinstance(outcome, Failure)
+        }
+        served.asked.clear()
+        bad.clear()
+        assert ask(settings(served.url), tmp_path, prompts).texts == prompts
+    assert sorted(served.prompts()) == ["3", "7"]
+    assert _logged(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_the_run_at_once(tmp_path: Path, status: int) -> None:
+    with (
+        serving(failure(status)) as served,
+        pytest.raises(GeneratorError, match=f"{status}.*api_key_env"),
+    ):
+        ask(settings(served.url), tmp_path, [str(n) for n in range(100)])
+    assert len(served.asked) <= 4
+
+
+def test_a_used_up_quota_ends_the_run_at_once(tmp_path: Path) -> None:
+    with (
+        serving(failure(429, "You exceeded your quota", "insufficient_quota")) as served,
+        pytest.raises(GeneratorError, match="quota is used up"),
+    ):
+        ask(settings(served.url), tmp_path, [str(n) for n in range(100)])
+    assert len(served.asked) <= 4
+
+
+def test_a_rate_limit_that_lets_nothing_through_ends_the_run(tmp_path: Path) -> None:
+    with (
+        serving(failure(429)) as served,
+        pytest.raises(GeneratorError, match="nothing through for 4 rounds"),
+    ):
+        ask(settings(served.url), tmp_path, [str(n) for n in range(100)], max_retries=3)
+    assert len(served.asked) <= 4 + 2 + 1 + 1
+
+
+def test_a_rate_limit_that_lets_some_through_fails_nothing(tmp_path: Path) -> None:
+    turn = iter(range(10**6))
+    with serving(lambda b, t: answer() if next(turn) % 4 == 0 else failure(429)) as served:
+        run = ask(settings(served.url), tmp_path, [str(n) for n in range(40)], max_retries=6)
+    assert run.texts == ["Lima."] * 40
+
+
+def test_too_many_errors_end_the_run_and_what_was_answered_stays(tmp_path: Path) -> None:
+    def model(body: JSON, times: int) -> Reply:
+        return answer() if int(body["messages"][0]["content"]) < 20 else failure(400, "bad field")
+
+    with serving(model) as served:
+        prompts = [str(n) for n in range(500)]
+        with pytest.raises(GeneratorError, match=r"30 of the last 50 requests.*bad field"):
+            ask(settings(served.url), tmp_path, prompts)
+        assert len(served.asked) < 60
+    assert _rows(tmp_path) == 20
+
+
+def test_an_unreachable_server_ends_the_run_and_names_the_fix(tmp_path: Path) -> None:
+    with serving(answer()) as served:
         pass
-    message = str(_error(_settings(served.url), tmp_path, max_retries=0))
-    assert "onnect" in message
-    assert "Check `base_url`" in message
+    with pytest.raises(GeneratorError, match="Check `base_url`") as caught:
+        ask(settings(served.url), tmp_path, [str(n) for n in range(100)])
+    assert served.url in str(caught.value)
 
 
-def test_an_answer_that_never_comes_is_an_error(tmp_path: Path) -> None:
-    gone = threading.Event()
-
-    def meanwhile() -> None:
-        gone.wait(timeout=10)
-
-    with _serving(_answer(), meanwhile=meanwhile) as served:
-        message = str(_error(_settings(served.url), tmp_path, timeout=0.05, max_retries=0))
-        gone.set()
-    assert "timed out" in message
+def test_an_answer_that_never_comes_is_a_failure(tmp_path: Path) -> None:
+    with serving(answer(), latency=10.0) as served:
+        failed = _failed(settings(served.url), tmp_path, timeout=0.05, max_retries=1)
+    assert "timed out" in failed.reason
+    assert (failed.status, failed.attempts) == (None, 2)
 
 
 @pytest.mark.parametrize(
@@ -280,64 +288,108 @@ def test_an_answer_that_never_comes_is_an_error(tmp_path: Path) -> None:
     [
         (Reply(200, "<html>a login page</html>"), "login page"),
         (Reply(200, {"error": {"message": "upstream is down"}}), "upstream is down"),
-        (_answer(choices=[]), "choices"),
-        (_answer(choices=[{"index": 0}]), r"choices.0.message"),
-        (_answer(choices=None), "choices"),
+        (answer(choices=[]), "choices"),
+        (answer(choices=[{"index": 0}]), r"choices.0.message"),
+        (answer(choices=None), "choices"),
     ],
 )
-def test_an_answer_of_another_shape_is_an_error_that_shows_it(
+def test_an_answer_of_another_shape_is_a_failure_that_shows_it(
     tmp_path: Path, reply: Reply, words: str
 ) -> None:
-    with _serving(reply) as served:
-        message = str(_error(_settings(served.url), tmp_path))
-    assert "not a chat completion" in message
-    assert words in message
+    with serving(reply) as served:
+        failed = _failed(settings(served.url), tmp_path, max_retries=2)
+    assert "not a chat completion" in failed.reason
+    assert words in failed.reason
+    assert failed.attempts == 3
 
 
 @pytest.mark.parametrize("text", ["", None])
-def test_tokens_spent_without_a_word_are_an_error_and_are_counted(
+def test_tokens_spent_without_a_word_are_a_failure_and_are_counted(
     tmp_path: Path, text: str | None
 ) -> None:
-    async def run(url: str) -> dict[str, int]:
-        async with Client(_settings(url), ResponseCache(tmp_path)) as client:
-            with pytest.raises(GeneratorError, match=r"20 tokens.*Raise `max_tokens`"):
-                await client.complete("p", seed=1)
-            return client.usage()
+    with serving(answer(text, "length")) as served:
+        run = ask(settings(served.url), tmp_path, ["p"])
+    (failed,) = run.outcomes
+    assert isinstance(failed, Failure)
+    assert "20 tokens without a word" in failed.reason
+    assert "Raise `max_tokens`" in failed.reason
+    assert (run.usage["prompt_tokens"], run.usage["completion_tokens"]) == (11, 3)
 
-    with _serving(_answer(text, "length")) as served:
-        usage = asyncio.run(run(served.url))
-    assert usage == {"requests": 1, "cached": 0, "prompt_tokens": 11, "completion_tokens": 3}
-    assert not list(tmp_path.rglob("*.json"))
+
+def test_a_refusal_is_a_failure(tmp_path: Path) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
+    with serving(answer(choices=[{"message": message, "finish_reason": "stop"}])) as served:
+        failed = _failed(settings(served.url), tmp_path)
+    assert "I cannot help" in failed.reason
 
 
 def test_a_cut_or_an_empty_answer_is_an_answer(tmp_path: Path) -> None:
-    with _serving(_answer("Lima is", "length"), _answer("", "stop"), _answer(usage=None)) as served:
-        settings = _settings(served.url)
-        assert _ask(settings, tmp_path, "cut")[0] == [Completion("Lima is", 11, 3, False)]
-        assert _ask(settings, tmp_path, "empty")[0] == [Completion("", 11, 3, False)]
-        assert _ask(settings, tmp_path, "uncounted")[0] == [Completion("Lima.", 0, 0, False)]
+    replies = _in_turn(answer("Lima is", "length"), answer("", "stop"), answer(usage=None))
+    with serving(replies) as served:
+        generator = settings(served.url)
+        assert ask(generator, tmp_path, ["cut"])[0] == [Completion("Lima is", 11, 3, False)]
+        assert ask(generator, tmp_path, ["empty"])[0] == [Completion("", 11, 3, False)]
+        assert ask(generator, tmp_path, ["uncounted"])[0] == [Completion("Lima.", 0, 0, False)]
 
 
+def test_every_outcome_is_told_as_it_comes(tmp_path: Path) -> None:
+    told: list[Completion | Failure] = []
+    with serving(answer()) as served:
+        run = ask(settings(served.url), tmp_path, ["p", "q", "p"], each=told.append)
+    assert sorted(told) == sorted(run.outcomes)
+
+
+def _everything_written(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("batch", [False, True])
 def test_the_key_reaches_the_server_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    batch: bool,
 ) -> None:
     monkeypatch.setenv(_KEY_VARIABLE, f"{_KEY}\n")  # as a shell reads it from a file
     caplog.set_level(logging.DEBUG)
-    refusal = _failure(401, f"Incorrect API key provided: {_KEY}")
-    html = Reply(200, f"<html>{_KEY}</html>")
-    with _serving(refusal, html, _failure(500), _answer()) as served:
-        settings = _settings(served.url, key=_KEY_VARIABLE)
-        errors = [_error(settings, tmp_path) for _ in range(2)]
-        client = Client(settings, ResponseCache(tmp_path))
-        _ask(settings, tmp_path, "Capital of Peru?")
-    assert [h["authorization"] for h in served.headers] == [f"Bearer {_KEY}"] * 4
+    errors, runs = [], []
+    repeats = [
+        failure(401, f"Incorrect API key provided: {_KEY}"),
+        failure(400, f"{_KEY} {_KEY}"),
+        answer(f"My key is {_KEY}."),
+        answer(finish_reason="length", choices=[], model=_KEY),
+        Reply(200, f"<html>{_KEY}</html>"),
+    ]
+    for reply in repeats:
+        with serving(reply) as served:
+            generator = settings(served.url, api_key_env=_KEY_VARIABLE, batch=batch)
+            asked = [Request(f"{reply}".replace(_KEY, ""), seed=1, kind="k")]
+            try:
+                runs.append(ask(generator, tmp_path, asked, max_retries=1))
+            except GeneratorError as error:
+                errors.append(error)
+            # Before the files are closed, so that the write-ahead log is looked at as well.
+            with ResponseCache(tmp_path / "cache.sqlite") as cache:
+                cache.put([({"a": 1}, {"b": 1})])
+                assert b"sk-test" not in _everything_written(tmp_path)
+        assert {h["authorization"] for h in served.headers} == {f"Bearer {_KEY}"}
     traces = "".join("".join(traceback.format_exception(error)) for error in errors)
     assert f"environment variable {_KEY_VARIABLE}" in traces
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 1
-    stored = "".join(path.read_text(encoding="utf-8") + str(path) for path in files)
-    assert "sk-test" not in traces + stored + caplog.text + repr(settings) + repr(client)
+    shown = "".join(capfd.readouterr()) + traces + repr(runs) + repr(generator)
+    assert "<key>" in shown
+    assert "sk-test" not in shown
+    assert "sk-test" not in caplog.text
     assert all(error.__context__ is None and error.__cause__ is None for error in errors)
+
+
+@pytest.mark.parametrize("echo", [str, json.dumps, repr])
+def test_failures_do_not_repeat_the_prompt(tmp_path: Path, echo: Callable[[str], str]) -> None:
+    prompt = 'A "secret"\nprompt, Perú'
+    with serving(lambda b, t: failure(400, echo(b["messages"][0]["content"]))) as served:
+        (failed,) = ask(settings(served.url), tmp_path, [prompt]).outcomes
+    assert isinstance(failed, Failure)
+    assert b"secret" not in (tmp_path / "failures.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "sk-\x1b", "sk-“quoted”"])
@@ -347,21 +399,20 @@ def test_a_missing_key_names_its_variable_and_sends_nothing(
     monkeypatch.delenv(_KEY_VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(_KEY_VARIABLE, value)
-    with _serving(_answer()) as served:
+    with serving(answer()) as served:
         with pytest.raises(GeneratorError, match=f"export {_KEY_VARIABLE}=") as caught:
-            _ask(_settings(served.url, key=_KEY_VARIABLE), tmp_path, "p")
+            ask(settings(served.url, api_key_env=_KEY_VARIABLE), tmp_path, ["p", "q"])
         assert served.asked == []
     assert "sk-" not in str(caught.value)
 
 
 def test_a_run_from_the_cache_needs_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(_KEY_VARIABLE, _KEY)
-    with _serving(_answer()) as served:
-        settings = _settings(served.url, key=_KEY_VARIABLE)
-        _ask(settings, tmp_path, "p")
+    with serving(answer()) as served:
+        generator = settings(served.url, api_key_env=_KEY_VARIABLE)
+        ask(generator, tmp_path, ["p"])
     monkeypatch.delenv(_KEY_VARIABLE)
-    answers, _ = _ask(settings, tmp_path, "p")
-    assert answers[0].cached
+    assert ask(generator, tmp_path, ["p"]).usage["cached"] == 1
 
 
 def test_openai_variables_of_the_environment_decide_nothing(
@@ -373,9 +424,52 @@ def test_openai_variables_of_the_environment_decide_nothing(
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-stray")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "authorization: Bearer sk-stray")
-    with _serving(_answer()) as served:
-        answers, _ = _ask(_settings(served.url), tmp_path, "p", max_retries=0)
-    assert answers[0].text == "Lima."
-    (headers,) = served.headers
-    assert headers["authorization"] == "Bearer none"
-    assert "stray" not in json.dumps(headers)
+    with serving(answer()) as served:
+        assert ask(settings(served.url), tmp_path, ["p"]).texts == ["Lima."]
+        ask(settings(served.url, batch=True), tmp_path, ["q"])
+    assert {headers["authorization"] for headers in served.headers} == {"Bearer none"}
+    assert "stray" not in json.dumps(served.headers)
+
+
+def test_a_budget_is_never_exceeded_and_says_what_to_do(tmp_path: Path) -> None:
+    body = answer(usage={"prompt_tokens": 10, "completion_tokens": 20})
+    cost = (10 * 0.15 + 20 * 0.60) / 1e6
+    with serving(body) as served:
+        generator = settings(served.url, model="gpt-4o-mini", budget_usd=cost * 10.5)
+        with pytest.raises(GeneratorError, match=r"budget is reached.*`budget_usd`"):
+            ask(generator, tmp_path, ["p" * 30 + str(n) for n in range(100)])
+    assert 5 <= len(served.asked) <= 10
+    assert _rows(tmp_path) == len(served.asked)
+
+
+def test_money_is_counted_and_a_budget_without_a_price_is_refused(tmp_path: Path) -> None:
+    with serving(answer()) as served:
+        run = ask(settings(served.url, model="gpt-4o-mini-2024-07-18"), tmp_path, ["p", "q"])
+        assert run.usage["usd"] == pytest.approx((22 * 0.15 + 6 * 0.60) / 1e6)
+        with pytest.raises(GeneratorError, match=r"price.*unknown.*prices\.yaml"):
+            ask(settings(served.url, model="mystery", budget_usd=1.0), tmp_path, ["p"])
+
+
+def test_a_run_that_is_cancelled_keeps_what_it_has(tmp_path: Path) -> None:
+    async def run(url: str) -> Run:
+        cache = ResponseCache(tmp_path / "cache.sqlite")
+        async with Client(settings(url, concurrency=1), cache) as client:
+            done = asyncio.Event()
+            client_all = client.complete_all(requests("a", "b"))
+            task = asyncio.create_task(client_all)
+            second = asyncio.create_task(_when_asked(served, 2, done))
+            await second
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return Run([], client.usage())
+
+    with serving(lambda b, t: answer(), latency=0.2) as served:
+        asyncio.run(run(served.url))
+    assert _rows(tmp_path) == 1
+
+
+async def _when_asked(served: Any, number: int, done: asyncio.Event) -> None:
+    while len(served.asked) < number:
+        await asyncio.sleep(0)
+    done.set()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from needlework.corpora.factbook import Corpus
 from needlework.examples import Document, Example, Needle
 from needlework.rendering.room import Room
 from needlework.synthesis.baselines import multidoc_qa, needle_in_haystack
@@ -32,12 +30,11 @@ def _room(length: int) -> Room:
 @given(seed=st.integers(0, 2**32), length=st.integers(256, 5000))
 def test_the_needle_stands_between_sentences_of_the_text(seed: int, length: int) -> None:
     room = _room(length)
-    made = needle_in_haystack("x", room, random.Random(seed), haystack=_HAYSTACK)
+    made = needle_in_haystack("x", room, random.Random(seed), town="QUXO", haystack=_HAYSTACK)
     (needle,) = made.needles
     assert made.needle_text(needle) == made.answers[0]
-    town = re.fullmatch(r"What is the secret number of the town of ([A-Z]{4})\?", made.question)
-    assert town
-    sentence = f"The secret number of the town of {town[1]} is {made.answers[0]}."
+    assert made.question == "What is the secret number of the town of QUXO?"
+    sentence = f"The secret number of the town of QUXO is {made.answers[0]}."
     (gold,) = (document for document in made.documents if document.gold)
     assert gold.id == needle.document
     before, found, after = gold.text.partition(sentence)
@@ -48,14 +45,14 @@ def test_the_needle_stands_between_sentences_of_the_text(seed: int, length: int)
         f"{before}{after.removeprefix(' ')}".strip() if d.gold else d.text for d in made.documents
     ]
     assert texts == [_HAYSTACK[(first + i) % 7] for i in range(len(texts))]
-    assert room.is_full(document for document in made.documents if not document.gold)
+    assert room.is_full(made.documents)
     assert made.style == "haystack"
 
 
 def test_the_needle_is_anywhere_or_where_it_is_put() -> None:
     def place(seed: int, depth: float | None = None) -> float:
         made = needle_in_haystack(
-            "x", _room(1000), random.Random(seed), haystack=_HAYSTACK, depth=depth
+            "x", _room(1000), random.Random(seed), town="QUXO", haystack=_HAYSTACK, depth=depth
         )
         golds = [document.gold for document in made.documents]
         return golds.index(True) / (len(golds) - 1)
@@ -68,26 +65,14 @@ def test_the_needle_is_anywhere_or_where_it_is_put() -> None:
 
 
 def test_a_haystack_is_shared_not_copied() -> None:
-    made = needle_in_haystack("x", _room(3000), random.Random(0), haystack=_HAYSTACK)
+    made = needle_in_haystack("x", _room(3000), random.Random(0), town="QUXO", haystack=_HAYSTACK)
     assert {id(d.text) for d in made.documents if not d.gold} <= set(map(id, _HAYSTACK))
 
 
 @pytest.mark.parametrize("haystack", [[], ["Some text.", " "]])
 def test_an_empty_haystack_is_refused(haystack: list[str]) -> None:
     with pytest.raises(ValueError, match="expected some, none of them empty"):
-        needle_in_haystack("x", _room(300), random.Random(0), haystack=haystack)
-
-
-def test_a_real_example_names_its_document(corpus: Corpus) -> None:
-    for real in corpus.train:
-        made = multidoc_qa(real)
-        (gold,) = (document for document in real.documents if document.gold)
-        assert made.answers[0] == f'According to "{gold.title}", {real.answers[0]}.'
-        assert made.answers[1:] == real.answers
-        assert made.question.startswith(real.question)
-        assert (made.documents, made.needles) == (real.documents, real.needles)
-        assert made.cluster == real.cluster
-        assert made.source["from"] == real.id
+        needle_in_haystack("x", _room(300), random.Random(0), town="QUXO", haystack=haystack)
 
 
 def _two_hops(**changes: object) -> Example:
@@ -109,6 +94,27 @@ def _two_hops(**changes: object) -> Example:
         "source": {},
     }
     return Example.model_validate(fields | changes)
+
+
+def test_a_real_example_names_its_document() -> None:
+    real = _two_hops(
+        answers=["the U.S.A", "America"],
+        documents=[
+            Document(id="x", title="Other", text="Nothing of that.", gold=False),
+            Document(id="b", title="Jane", text="Jane was born in the U.S.A once.", gold=True),
+        ],
+        needles=[Needle(document="b", start=17, end=26, role="answer", hop=1)],
+        source={"corpus": "c"},
+    )
+    made = multidoc_qa(real)
+    assert made.answers == ['According to "Jane", the U.S.A.', "the U.S.A", "America"]
+    assert made.question == (
+        "Where was the author of Emma born? First name the documents that say so by their titles."
+    )
+    assert made.variant == "multidoc_qa"
+    assert (made.documents, made.needles) == (real.documents, real.needles)
+    assert (made.id, made.task, made.cluster) == (real.id, real.task, real.cluster)
+    assert made.source == {"corpus": "c", "from": "two"}
 
 
 def test_documents_are_named_in_the_order_of_hops() -> None:

@@ -30,13 +30,16 @@ class LookUp(NamedTuple):
     """What is asked for, and what else may stand in the dictionaries.
 
     `other` draws a pair that does not answer the question and does not hold the gold value;
-    `answer` gives the sentence by the number of the gold dictionary, from 1.
+    `longest` is the question with the template: room is left for it in any case, so that with and
+    without it the same dictionaries are shown. `answer` gives the sentence by the number of the
+    gold dictionary, from 1.
     """
 
     key: Key
     value: int
     other: Callable[[], tuple[Key, int]]
     question: str
+    longest: str
     answer: Callable[[int], str]
 
 
@@ -123,13 +126,13 @@ def _gold(look_up: LookUp, rng: random.Random, size: int) -> _Pairs:
 def _shown(look_up: LookUp, room: Room, gold: _Pairs, sizes: list[int]) -> int:
     """How many dictionaries, the gold one among them, surely fit into the length."""
     last = len(sizes) + 1
-    asked = f"{look_up.question}\n{look_up.answer(last)}"
+    asked = f"{look_up.longest}\n{look_up.answer(last)}"
     frame = Document(id="frame", title=INSTRUCTION, text=asked, gold=False)
     left = room.length - room.size(frame) - room.size(_block(last, gold, gold=True))
     if left < 0:
         raise ValueError(
             f"question, answer and gold dictionary take {room.length - left} tokens, more than "
-            f"the length of {room.length}; choose a larger one, fewer pairs or no template"
+            f"the length of {room.length}; choose a larger one or fewer pairs"
         )
     return 1 + bisect_right(list(accumulate(sizes)), left - _CHAT_TEMPLATE)
 

@@ -74,6 +74,7 @@ def kv_simple(
 
         return LookUp(
             key, value, other, wording.simple_question(key, template=template),
+            wording.simple_question(key, template=True),
             lambda number: wording.simple_answer(key, value, number),
         )  # fmt: skip
 
@@ -149,6 +150,7 @@ def kv_multi_subkey(
 
         return LookUp(
             key, value, other, wording.subkeys_question(asked, template=template),
+            wording.subkeys_question(asked, template=True),
             lambda number: wording.subkeys_answer(asked, key, value, number),
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -29,6 +30,7 @@ def contains_answer(text: str, answer: str) -> bool:
     return bool(normalise_answer(answer)) and padded(answer) in padded(text)
 
 
+@lru_cache(maxsize=2**15)  # a pool's passages come again in many contexts
 def padded(text: str) -> str:
     """The normal form of `text` between spaces, so that whole words are found as " word "."""
     return f" {normalise_answer(text)} "

@@ -26,10 +26,17 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", type=Path, required=True, help="base.json: lengths are its model's")
+    parser.add_argument(
+        "--base", type=Path, required=True, help="base.json: lengths are its model's"
+    )
     parser.add_argument("--examples", type=Path, nargs="+", required=True, help="JSONL of examples")
     parser.add_argument("--length", type=int, required=True, help="tokens of prompt and answer")
-    parser.add_argument("--form", choices=["openai", "mistral"], required=True, help="with or without a system message")
+    parser.add_argument(
+        "--form",
+        choices=["openai", "mistral"],
+        required=True,
+        help="with or without a system message",
+    )
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="one for each input")
     return parser.parse_args()
 

@@ -48,7 +48,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpora", type=Path, nargs="*", required=True, help="JSONL of examples")
-    parser.add_argument("--base", type=Path, required=True, help="base.json: tokens are its model's")
+    parser.add_argument(
+        "--base", type=Path, required=True, help="base.json: tokens are its model's"
+    )
     parser.add_argument("--rewrites", action="store_true", help="facts are rewritten")
     parser.add_argument("--written", action="store_true", help="documents are written")
     parser.add_argument("--attempts", type=int, required=True, help="tries per fact, at most")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -13,7 +14,9 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from needlework import models
-from needlework.corpora.factbook import Corpus, factbook_lookup
+from needlework.corpora.corpus import Corpus
+from needlework.corpora.factbook_lookup import factbook_lookup
+from needlework.rendering.room import Room
 
 # How long an example takes depends on the machine and says nothing of the code.
 settings.register_profile("needlework", deadline=None)
@@ -33,9 +36,21 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> models.Base:
 
 
 @pytest.fixture(scope="session")
-def corpus() -> Corpus:
-    """A few real examples of every split, three documents each."""
-    return factbook_lookup(train=13, validation=4, test=6, documents=3, seed=7)
+def tokenizer(tiny_base: models.Base) -> Any:
+    """The tiny model's: its tokens are bytes, so that every span has an exact text."""
+    return models.load_tokenizer(tiny_base)
+
+
+@pytest.fixture(scope="session")
+def room(tokenizer: Any) -> Room:
+    """Room for 1,500 tokens of the tiny model."""
+    return Room([tokenizer], 1500)
+
+
+@pytest.fixture(scope="session")
+def corpus(room: Room) -> Corpus:
+    """A few real examples of every split, in contexts of about four documents."""
+    return factbook_lookup(train=13, validation=4, test=6, room=room, seed=7)
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,9 @@ def _measure_rate(folder: Path, size: list[str], ideal: float) -> None:
         asked = _asked(url)["asked"]
         second, seconds = _timed(url, folder, size)
         more = _asked(url)["asked"] - asked
-        print(f"again: {second['usage']['cached']} from the cache in {seconds:.2f} s (wanted: 3 s),")
+        print(
+            f"again: {second['usage']['cached']} from the cache in {seconds:.2f} s (wanted: 3 s),"
+        )
         print(f"  {more} requests (wanted: 0), texts equal: {first['texts'] == second['texts']}")
 
 

@@ -132,8 +132,8 @@ def musique(
             )
         source = {
             "corpus": TASK,
-            "file": path.name,
-            "sha256": file_hash(path),
+            "file": file.name,
+            "sha256": file_hash(file),
             "passages": passages and {"file": passages.name, "sha256": file_hash(passages)},
             "relations": load_relations("musique").version,
             "split": split,

@@ -7,9 +7,9 @@ from typing import Any
 
 from needlework.llm.cache import ResponseCache
 from needlework.llm.exchange import Exchange
-from needlework.llm.generator import Failure, Generator
+from needlework.llm.generator import Failure, Generator, GeneratorError
 from needlework.llm.limits import Limiter, backoff
-from needlework.llm.prices import Price
+from needlework.llm.prices import price
 from needlework.llm.transport import Transport, Trouble
 from needlework.provenance import value_hash
 
@@ -28,18 +28,28 @@ class Asker:
         self,
         settings: Generator,
         cache: ResponseCache,
-        price: Price | None,
         *,
         timeout: float,
         max_retries: int,
         first_wait: float,
     ) -> None:
+        """`timeout` and `first_wait` are in seconds.
+
+        Raises:
+            GeneratorError: a budget for a model whose price is unknown.
+        """
         self.transport = Transport(settings, timeout)
         self.limiter = Limiter(settings, first_wait=first_wait, max_retries=max_retries)
         self.requests = self.retries = self.prompt_tokens = self.completion_tokens = 0
         self._cache = cache
         self._server = settings.identity, settings.model
-        self._price = price
+        self._price = price(settings.model, batch=settings.batch)
+        if settings.budget_usd is not None and self._price is None:
+            raise GeneratorError(
+                f"`budget_usd` is {settings.budget_usd}, but the price of model "
+                f"{settings.model!r} is unknown: add it to needlework/llm/prices.yaml, or remove "
+                "the budget."
+            )
         self.max_retries = max_retries
         self._first_wait = first_wait
         rows = cache.read(
@@ -114,6 +124,17 @@ class Asker:
         self.prompt_tokens += exchange.prompt_tokens - prompt
         self.completion_tokens += exchange.completion_tokens - completion
         return step
+
+    def usage(self) -> dict[str, Any]:
+        """The counters, and `usd`: None where the price is unknown."""
+        tokens = self.prompt_tokens, self.completion_tokens
+        return {
+            "requests": self.requests,
+            "retries": self.retries,
+            "prompt_tokens": tokens[0],
+            "completion_tokens": tokens[1],
+            "usd": self.cost(*tokens) if self._price else None,
+        }
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """US dollars; 0 where the price is unknown, which no budget allows."""

@@ -6,22 +6,21 @@ Source: https://platform.openai.com/docs/guides/batch and the API reference of /
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from needlework.llm.asking import Asker
-from needlework.llm.batch_files import MOST_REQUESTS, absent, line, results, split
+from needlework.llm.batch_files import absent, results
 from needlework.llm.cache import ResponseCache
 from needlework.llm.exchange import Exchange
 from needlework.llm.generator import Failure, Generator
 from needlework.llm.ledger import Ledger
+from needlework.llm.submission import Submitter
 from needlework.llm.transport import Trouble
 
 _ENDED = {"completed", "failed", "expired", "cancelled"}
 _RESUBMISSIONS = 2  # of a request whose failure may pass
-_NO_BATCHES = "If this server has no Batch API, set `batch: false`."
 
 
 class _Waiting(NamedTuple):
@@ -50,10 +49,7 @@ class Batches:
         self._asker = asker
         self._ledger = Ledger(cache, settings.identity, settings.model)
         self._poll, self._say, self._done = poll, say, done
-        self._most = MOST_REQUESTS
-        self._singly = False  # since the server said that too many tokens are enqueued
-        self._reserved: dict[str, float] = {}
-        self._stumbles = 0
+        self._submitter = Submitter(self._ledger, asker)
 
     async def run(self, missing: dict[str, Exchange]) -> None:
         """Get the outcome of every exchange of `missing`, which is by key, and is emptied.
@@ -63,9 +59,9 @@ class Batches:
         """
         while missing:
             async with self._ledger.submitting():
-                await self._recover()
+                await self._submitter.recover()
                 waiting = self._waiting(missing)
-                await self._submit(self._free(missing, waiting), alone=not waiting)
+                await self._submitter.submit(self._free(missing, waiting), alone=not waiting)
             ended = [
                 batch
                 for batch in waiting
@@ -74,24 +70,6 @@ class Batches:
             if missing and not ended:
                 await self._asker.limiter.sleep(self._poll)
 
-    async def _recover(self) -> None:
-        """Find what was submitted without its id being noted; forget what was not submitted."""
-        self._ledger.forget_answered()
-        lost = self._ledger.unsubmitted()
-        after: str | None = None
-        while lost:
-            page_call = partial(self._asker.transport.batches, after)
-            page = json.loads(await self._asker.reliably(page_call, "batches cannot be listed"))
-            for batch in page["data"]:
-                if (token := (batch.get("metadata") or {}).get("token")) in lost:
-                    self._ledger.submitted(token, batch["id"])
-                    lost.discard(token)
-            if not page["data"] or not page.get("has_more"):
-                break
-            after = page["data"][-1]["id"]
-        for token in lost:
-            self._ledger.drop(token)
-
     def _waiting(self, missing: dict[str, Exchange]) -> list[_Waiting]:
         found: dict[str, _Waiting] = {}
         for token, batch_id, key, state in self._ledger.under_way():
@@ -99,8 +77,7 @@ class Batches:
                 exchange.resume(state)
                 found.setdefault(token, _Waiting(token, batch_id, [])).exchanges.append(exchange)
         for batch in found.values():
-            if batch.token not in self._reserved:
-                self._reserve(batch.token, self._bound(batch.exchanges))
+            self._submitter.adopt(batch.token, batch.exchanges)
         return list(found.values())
 
     def _free(self, missing: dict[str, Exchange], waiting: list[_Waiting]) -> list[Exchange]:
@@ -113,41 +90,6 @@ class Batches:
                 del missing[exchange.key]
                 self._done(exchange, None)
         return free
-
-    async def _submit(self, free: list[Exchange], alone: bool) -> None:
-        if self._singly and not alone:
-            return
-        for exchange in free:
-            self._asker.prepare(exchange)
-        for group in split(((e, line(e)) for e in free), self._most):
-            exchanges = [exchange for exchange, _ in group]
-            usd = self._bound(exchanges)
-            if not self._asker.limiter.afford(usd):
-                return  # a batch under way may turn out cheaper than it can be
-            for exchange in exchanges:
-                self._asker.count(exchange)
-            token = uuid.uuid4().hex
-            self._ledger.enter(token, [(e.key, e.state()) for e in exchanges])
-            self._reserve(token, usd)
-            await self._create(token, b"".join(content for _, content in group))
-            if self._singly:
-                return
-
-    async def _create(self, token: str, lines: bytes) -> None:
-        asker = self._asker
-        body = await asker.reliably(
-            lambda: asker.transport.upload(lines), f"no batch can be uploaded. {_NO_BATCHES}"
-        )
-        created = await asker.transport.create_batch(json.loads(body)["id"], token)
-        if isinstance(created, str):
-            self._stumbles = 0
-            self._ledger.submitted(token, json.loads(created)["id"])
-            return
-        # Whether it was created is not known: the next round finds it, or submits it again.
-        self._stumbles += 1
-        if not created.passing or self._stumbles > asker.max_retries:
-            asker.stop(created._replace(reason=f"{created.reason}. {_NO_BATCHES}"))
-        await asker.limiter.sleep(max(asker.backoff(self._stumbles - 1), created.wait or 0.0))
 
     async def _collected(
         self, batch: _Waiting, missing: dict[str, Exchange], *, alone: bool
@@ -170,7 +112,7 @@ class Batches:
             got |= results(await asker.reliably(partial(asker.transport.content, file_id), what))
         missed = absent(state)
         if missed.status == 429:
-            self._enqueue_less(len(batch.exchanges), alone)
+            self._submitter.enqueue_less(len(batch.exchanges), alone)
         self._settle(batch, got, missed, missing)
         return True
 
@@ -197,27 +139,8 @@ class Batches:
                 answers.append((exchange.content, outcome))
         self._cache.put(answers)
         spent = asker.cost(asker.prompt_tokens - read, asker.completion_tokens - written)
-        asker.limiter.release(self._reserved.pop(batch.token), spent)
+        self._submitter.settle(batch.token, spent)
         self._ledger.release(batch.token, [exchange.key for exchange in batch.exchanges])
         for exchange, failure in ended:
             del missing[exchange.key]
             self._done(exchange, failure)
-
-    def _enqueue_less(self, size: int, alone: bool) -> None:
-        """One batch at a time from now on, and a smaller one where this was the only one."""
-        self._singly = True
-        if alone:
-            self._most = max(1, size // 2)
-            if size == 1:
-                self._asker.stop(
-                    Trouble(429, "the limit of enqueued tokens is too low for a single request")
-                )
-
-    def _reserve(self, token: str, usd: float) -> None:
-        self._reserved[token] = usd
-        self._asker.limiter.reserve(usd)
-
-    def _bound(self, exchanges: list[Exchange]) -> float:
-        """US dollars that the exchanges cost at most."""
-        bounds = [exchange.bounds() for exchange in exchanges]
-        return self._asker.cost(sum(b[0] for b in bounds), sum(b[1] for b in bounds))

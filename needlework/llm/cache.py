@@ -53,8 +53,7 @@ class ResponseCache:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
-            # Two connections, so that a read never waits for a disk that takes in a write.
-            self._reading, self._writing = (_connected(path) for _ in range(2))
+            self._connection = _connected(path)
 
     def __enter__(self) -> ResponseCache:
         return self
@@ -69,8 +68,7 @@ class ResponseCache:
 
     def close(self) -> None:
         """Close the file; the cache cannot be used afterwards."""
-        self._reading.close()
-        self._writing.close()
+        self._connection.close()
 
     def get(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """The response that was put for an equal request, or None."""
@@ -103,19 +101,20 @@ class ResponseCache:
     def read(self, query: str, *values: Any) -> list[Any]:
         """The rows of one SELECT."""
         with self._explained():
-            return self._reading.execute(query, values).fetchall()
+            return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: on disk when the block ends, undone if it raises."""
         with self._explained():
-            self._writing.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writing
+                yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._writing.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._writing.execute("COMMIT")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -137,10 +136,8 @@ class ResponseCache:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    # Transactions are begun by hand: isolation_level None. A thread writes while another reads.
-    connection = sqlite3.connect(
-        path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-    )
+    # Transactions are begun by hand: isolation_level None.
+    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("BEGIN IMMEDIATE")

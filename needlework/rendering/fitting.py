@@ -7,7 +7,7 @@ import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from needlework.examples import Document, Example, citation
+from needlework.examples import Example, citation
 from needlework.provenance import derived_seed
 from needlework.rendering.styles import Style
 

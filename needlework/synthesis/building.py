@@ -74,15 +74,11 @@ class Builder:
         made = MAKERS[variant](example, self.materials)
         if isinstance(made, str):
             return Refused(example.id, made)
-        reason = None if variant in REAL else self._overlap(made)
-        if reason is None and made.needles and not made.cites:
-            reason = answer_elsewhere(made)
-        if reason is not None:
-            return Refused(example.id, reason)
+        if variant not in REAL:
+            reason = self.evaluation.overlap(made, answers=True) or answer_elsewhere(made)
+            if reason is not None:
+                return Refused(example.id, reason)
         return self._read(made)
-
-    def _overlap(self, made: Example) -> str | None:
-        return self.evaluation.overlap(made, answers=not made.cites)
 
     def _read(self, made: Example) -> Checked | Refused:
         tokens: dict[str, int] = {}
@@ -112,11 +108,11 @@ def _kind(error: ValueError) -> str:
 def answer_elsewhere(example: Example) -> str | None:
     """Why the answer of an extractive example is not in its needle alone; None if it is.
 
-    Gold documents are searched outside the needle, titles and the question too.
+    An answer that cites documents stands in none. Gold documents are searched outside the needle, titles and the question too.
     """
     target = example.answers[0]
     needles = [n for n in example.needles if n.role == "answer"]
-    if not needles or not normalise_answer(target):
+    if example.cites or not needles or not normalise_answer(target):
         return None
     words = padded(target)
     if words in padded(example.question):

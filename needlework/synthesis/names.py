@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # A tokenizer may have no token for them; a name that is one of them would be a real entity.
 COUNTRIES = frozenset(
-    "CHAD CUBA FIJI GUAM IRAN IRAQ LAOS MALI NIUE OMAN PERU TOGO".split()
+    ["CHAD", "CUBA", "FIJI", "GUAM", "IRAN", "IRAQ", "LAOS", "MALI", "NIUE", "OMAN", "PERU", "TOGO"]
 )  # fmt: skip
 
 
@@ -36,9 +36,7 @@ def possible_names(tokenizers: Iterable[PreTrainedTokenizerBase]) -> list[str]:
     ]
 
 
-def invented(
-    names: Sequence[str], rng: random.Random, taken: Iterable[str] = ()
-) -> Iterator[str]:
+def invented(names: Sequence[str], rng: random.Random, taken: Iterable[str] = ()) -> Iterator[str]:
     """Different names without end, none of them a word of a text in `taken`, whatever its case.
 
     Raises:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -12,7 +16,7 @@ from needlework.corpora.corpus import Corpus
 from needlework.corpora.factbook_citation import capacity, factbook_citation, mentions, stated
 from needlework.corpora.factbook_relations import load_relations
 from needlework.corpora.factbook_sections import Section, names, section, splits
-from needlework.examples import Document, Example, citation
+from needlework.examples import Document, Example, citation, read_examples
 from needlework.rendering.room import Room
 from needlework.text import contains_answer
 
@@ -135,6 +139,32 @@ def test_splits_share_no_country(corpus: Corpus) -> None:
     for split, countries in splits(SEED).items():
         for example in getattr(corpus, split):
             assert {d.id.split("/")[0] for d in example.documents} <= set(countries)
+
+
+SCRIPT = """
+import sys
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from needlework.corpora.factbook_citation import factbook_citation
+from needlework.examples import write_examples
+from needlework.rendering.room import Room
+words = Tokenizer(models.WordLevel({"?": 0}, "?"))
+words.pre_tokenizer = pre_tokenizers.Whitespace()
+room = Room([PreTrainedTokenizerFast(tokenizer_object=words)], 600)
+corpus = factbook_citation(train=6, validation=3, test=5, room=room, seed=3)
+write_examples(sys.argv[1], [*corpus.train, *corpus.validation, *corpus.test])
+"""
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, root: Path) -> None:
+    hashes = set()
+    for hash_seed in ("0", "1"):
+        path = tmp_path / f"{hash_seed}.jsonl"
+        environment = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)}
+        subprocess.run([sys.executable, "-c", SCRIPT, str(path)], check=True, env=environment)
+        hashes.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(hashes) == 1
+    assert len(read_examples(path)) == 14
 
 
 def test_known_statements() -> None:

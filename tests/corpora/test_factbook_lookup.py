@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -124,37 +121,6 @@ def test_the_gold_document_takes_every_position_alike(examples: list[Example]) -
     assert all(abs(share - 1 / DOCUMENTS) < 0.03 for share in shares)
 
 
-SCRIPT = """
-import sys
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
-from needlework.corpora.factbook_chain import factbook_chain
-from needlework.corpora.factbook_citation import factbook_citation
-from needlework.corpora.factbook_lookup import factbook_lookup
-from needlework.examples import write_examples
-from needlework.rendering.room import Room
-words = Tokenizer(models.WordLevel({"?": 0}, "?"))
-words.pre_tokenizer = pre_tokenizers.Whitespace()
-room = Room([PreTrainedTokenizerFast(tokenizer_object=words)], 600)
-examples = []
-for build in (factbook_lookup, factbook_chain, factbook_citation):
-    corpus = build(train=6, validation=3, test=5, room=room, seed=3)
-    examples += [*corpus.train, *corpus.validation, *corpus.test]
-write_examples(sys.argv[1], examples)
-"""
-
-
-def test_the_same_input_gives_the_same_bytes(tmp_path: Path, root: Path) -> None:
-    hashes = set()
-    for hash_seed in ("0", "1"):
-        path = tmp_path / f"{hash_seed}.jsonl"
-        environment = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)}
-        subprocess.run([sys.executable, "-c", SCRIPT, str(path)], check=True, env=environment)
-        hashes.add(hashlib.sha256(path.read_bytes()).hexdigest())
-    assert len(hashes) == 1
-    assert len(read_examples(path)) == 3 * 14
-
-
 def test_a_smaller_split_is_the_beginning_of_a_larger_one(corpus: Corpus, room: Room) -> None:
     wanted = {"train": 20, "validation": 0, "test": 5}
     small = factbook_lookup(**wanted, room=room, seed=SEED, documents=DOCUMENTS)
@@ -163,7 +129,7 @@ def test_a_smaller_split_is_the_beginning_of_a_larger_one(corpus: Corpus, room: 
     assert small.test == corpus.test[:5]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 2**40), documents=st.integers(1, 6))
 def test_capacity_is_what_can_be_made(room: Room, seed: int, documents: int) -> None:
     most = capacity(room=room, seed=seed, documents=documents)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-
 
 from needlework.corpora.corpus import dealt
 from needlework.corpora.flenqa import DATASETS, flenqa
 from needlework.examples import read_examples, write_examples
 from needlework.rendering.room import Room
+from needlework.rendering.styles import styles
 
 _FACTS = ["Ann's room is blue.", "The blue room has a lamp."]
 

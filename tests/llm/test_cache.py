@@ -188,7 +188,7 @@ def test_answers_that_come_together_share_a_transaction_and_are_there_when_repor
         with cache.writing() as connection:
             connection.set_trace_callback(begun.append)
         asyncio.run(run(cache))
-    assert 1 <= begun.count("COMMIT") <= 4
+    assert begun.count("COMMIT") == 1
 
 
 def test_a_caller_that_is_cancelled_does_not_lose_its_answer(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_caller_that_is_cancelled_does_not_lose_its_answer(tmp_path: Path) -> 
         task = asyncio.create_task(writer.put({"n": 1}, {"text": "1"}))
         await asyncio.sleep(0)
         task.cancel()
-        await writer.close()
+        writer.flush()
 
     with ResponseCache(tmp_path / "c.sqlite") as cache:
         asyncio.run(run(cache))

@@ -22,7 +22,7 @@ _SHOWN = 600
 def _environment() -> Environment:
     folder = Path(__file__).parent
     # Prompts are plain text: escaping HTML would change the words of a fact.
-    return Environment(  # noqa: S701
+    return Environment(
         loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=False
     )
 

@@ -208,13 +208,15 @@ def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
         ValueError: two examples have the same id.
     """
     ids: set[str] = set()
-    with atomic_path(path) as temporary:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for example in examples:  # one by one: long contexts need not be in memory together
-                if example.id in ids:
-                    raise ValueError(f"{path}: two examples have the id {example.id!r}")
-                ids.add(example.id)
-                file.write(_line(example))
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        for example in examples:  # one by one: long contexts need not be in memory together
+            if example.id in ids:
+                raise ValueError(f"{path}: two examples have the id {example.id!r}")
+            ids.add(example.id)
+            file.write(_line(example))
 
 
 def _line(example: Example) -> str:

@@ -16,7 +16,7 @@ from needlework.layout import Run
 def main() -> None:
     args = _arguments()
     models.limit_threads(args.threads)
-    from needlework.evaluation.metrics import token_f1
+    from needlework.evaluation.metrics import main_metric, metrics_for
     from needlework.heads.scores import score_heads, write_scores
 
     base = models.Base.read(args.base)
@@ -29,10 +29,9 @@ def main() -> None:
         length=args.length,
         max_new_tokens=args.max_new_tokens,
     )
-    correct = [
-        token_f1(instance.generated, example.answers) > 0.5
-        for instance, example in zip(instances, examples, strict=True)
-    ]
+    task = examples[0].task
+    score = metrics_for(task)[main_metric(task)]
+    correct = [score(instance.generated, instance.answers) > 0.5 for instance in instances]
     metadata = {
         "run": Run.of(args.output)._asdict(),
         "base": base.model_dump(),

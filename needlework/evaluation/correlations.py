@@ -6,20 +6,22 @@ from typing import Any
 
 import pandas as pd
 
+from needlework.evaluation.metrics import main_metric
 from needlework.statistics import spearman
 
 MEASURES = ("recall_positive", "recall_above", "recall_top", "cosine")
 
 
 def correlation_table(
-    scores: pd.DataFrame, similarity: pd.DataFrame, *, reference: str, metric: str = "f1"
+    scores: pd.DataFrame, similarity: pd.DataFrame, *, reference: str
 ) -> pd.DataFrame:
-    """`correlations.csv`: Spearman of each head measure with the score, over variants.
+    """`correlations.csv`: Spearman of each head measure with the task's main score, over variants.
 
     The reference variant is left out, because it resembles itself by definition. Seeds are
     averaged first: N is the number of variants, the untuned model among them.
     """
-    chosen = scores[(scores["metric"] == metric) & (scores["condition"] == "plain")]
+    decisive = scores["metric"] == scores["task"].map(main_metric)
+    chosen = scores[decisive & (scores["condition"] == "plain")]
     keys = ["model", "task", "variant"]
     means = chosen.groupby(keys, sort=False)["mean"].mean()
     heads = similarity.groupby(keys, sort=False)[list(MEASURES)].mean()
@@ -32,7 +34,7 @@ def correlation_table(
             defined = group[group[measure].notna()]
             found = spearman(defined[measure].to_numpy(), defined["mean"].to_numpy())
             rows.append(
-                {"model": model, "task": task, "metric": metric, "measure": measure}
+                {"model": model, "task": task, "metric": main_metric(task), "measure": measure}
                 | found._asdict()
             )
     return pd.DataFrame(rows, columns=["model", "task", "metric", "measure", "rho", "p", "n"])

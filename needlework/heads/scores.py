@@ -29,6 +29,7 @@ class Instance(NamedTuple):
     """One probe example: the answer the model gave, and every head's score, (layers, heads)."""
 
     id: str
+    answers: list[str]
     generated: str
     scores: Scores
 
@@ -94,6 +95,7 @@ def _score(
     generated, attended = _answer(model, tokenizer, rendered.prompt, max_new_tokens)
     return Instance(
         id=example.id,
+        answers=rendered.example.answers,  # of a citation, those of the documents as shown
         generated=tokenizer.decode(generated, skip_special_tokens=True).strip(),
         scores=copy_scores(attended, rendered.prompt, needle, generated),
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from needlework.llm.cache import ResponseCache
 from needlework.llm.exchange import Exchange
-from needlework.llm.generator import Failure, Generator, GeneratorError
+from needlework.llm.generator import Failure, Generator
 from needlework.llm.limits import Limiter, backoff
-from needlework.llm.prices import price
+from needlework.llm.prices import price_of
 from needlework.llm.transport import Transport, Trouble
 from needlework.provenance import value_hash
 
@@ -43,13 +43,7 @@ class Asker:
         self.requests = self.retries = self.prompt_tokens = self.completion_tokens = 0
         self._cache = cache
         self._server = settings.identity, settings.model
-        self._price = price(settings.model, batch=settings.batch)
-        if settings.budget_usd is not None and self._price is None:
-            raise GeneratorError(
-                f"`budget_usd` is {settings.budget_usd}, but the price of model "
-                f"{settings.model!r} is unknown: add it to needlework/llm/prices.yaml, or remove "
-                "the budget."
-            )
+        self._price = price_of(settings)
         self.max_retries = max_retries
         self._first_wait = first_wait
         rows = cache.read(

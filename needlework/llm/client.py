@@ -106,6 +106,8 @@ class Client:
     async def complete(self, request: Request) -> Completion:
         """The answer, from the cache where it is there. Equal requests at once are sent once.
 
+        With `batch` it is a batch of one, of its own: ask for many with `complete_all`.
+
         Raises:
             RequestFailed: no answer to this request, after retries and repairs.
             GeneratorError: the run has to stop; see the class.
@@ -113,10 +115,7 @@ class Client:
         """
         (outcome,) = await self.complete_all([request])
         if isinstance(outcome, Failure):
-            settings = self.settings
-            raise RequestFailed(
-                f"{settings.base_url}, model {settings.model!r}: {outcome.reason}", outcome
-            )
+            raise RequestFailed(self.settings, outcome)
         return outcome
 
     async def complete_all(self, requests: Sequence[Request]) -> list[Completion | Failure]:

@@ -15,8 +15,8 @@ class GeneratorError(RuntimeError):
 class RequestFailed(GeneratorError):
     """One request failed for good; others may succeed. `failure` says why."""
 
-    def __init__(self, message: str, failure: Failure) -> None:
-        super().__init__(message)
+    def __init__(self, settings: Generator, failure: Failure) -> None:
+        super().__init__(f"{settings.base_url}, model {settings.model!r}: {failure.reason}")
         self.failure = failure
 
 

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from needlework.llm.generator import Generator, GeneratorError
+
 PRICES = Path(__file__).with_name("prices.yaml")
 
 
@@ -30,6 +32,21 @@ def price(model: str, *, batch: bool) -> Price | None:
     if name not in prices:
         return None
     return Price(**prices[name]["batch" if batch else "live"])
+
+
+def price_of(settings: Generator) -> Price | None:
+    """The price of what the settings ask for; None where it is unknown.
+
+    Raises:
+        GeneratorError: it is unknown, and there is a budget to keep.
+    """
+    found = price(settings.model, batch=settings.batch)
+    if found is None and settings.budget_usd is not None:
+        raise GeneratorError(
+            f"`budget_usd` is {settings.budget_usd}, but the price of model {settings.model!r} is "
+            "unknown: add it to needlework/llm/prices.yaml, or remove the budget."
+        )
+    return found
 
 
 @cache

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from needlework.examples import Example, Needle
+from needlework.rendering.chat import control_tokens, in_template, tokens
 from needlework.rendering.fitting import Fitting, without_distractors
 from needlework.rendering.styles import Style, style_of
+from needlework.text import token_span
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 # A length is met when prompt and answer take this share of it.
 CLOSE = 0.99
@@ -113,21 +115,40 @@ def _fitted(
 def _tokens(example: Example, style: Style, tokenizer: PreTrainedTokenizerBase) -> Rendered:
     """The tokens of an example with all its documents."""
     message, starts = _message(example, style)
-    text = _chat(message, style, tokenizer)
-    shift = text.index(message)
-    encoded = tokenizer(text, add_special_tokens=False)
-    spans = [_span(encoded, n, shift + starts[n.document][1], example.id) for n in example.needles]
-    for number, document in enumerate(example.documents, start=1):
-        inside = style.number_span(number)
-        if document.id in example.cites and inside is not None:
-            needle = Needle(
-                document=document.id, start=inside[0], end=inside[1], role="answer", hop=2,
-                relation="number",
-            )  # fmt: skip
-            spans.append(_span(encoded, needle, shift + starts[document.id][0], example.id))
-    answer = example.answers[0] if not style.opening else f" {example.answers[0]}"
-    ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    return Rendered(encoded["input_ids"], [*ids, tokenizer.eos_token_id], spans, 0, example)
+    try:
+        before, shown, after = in_template(message, tokenizer)
+        control = control_tokens(tokenizer, before + after)
+        encoded = tokens(before, shown, after + style.opening, tokenizer, control)
+        shift = len(before) - message.index(shown)
+        spans = [
+            NeedleSpan(
+                needle,
+                *token_span(
+                    encoded["offset_mapping"],
+                    max(shift + start + needle.start, len(before)),
+                    shift + start + needle.end,
+                ),
+            )
+            for needle, start in _needles(example, style, starts)
+        ]
+    except ValueError as error:
+        raise ValueError(f"{example.id}: {error}") from error
+    answer = _answer(example.answers[0], style, tokenizer, control)
+    return Rendered(encoded["input_ids"], [*answer, tokenizer.eos_token_id], spans, 0, example)
+
+
+def _answer(
+    answer: str, style: Style, tokenizer: PreTrainedTokenizerBase, control: set[int]
+) -> list[int]:
+    """The tokens of an answer as they follow the opening of the reply."""
+    if not style.opening:
+        return list(tokens("", answer, "", tokenizer, control)["input_ids"])
+    # Alone, its first word would have a second space before it, where a tokenizer adds one.
+    opening = tokens("", style.opening, "", tokenizer, control)["input_ids"]
+    both = tokens(style.opening, f" {answer}", "", tokenizer, control)["input_ids"]
+    if both[: len(opening)] == opening:
+        return list(both[len(opening) :])
+    return list(tokens("", f" {answer}", "", tokenizer, control)["input_ids"])
 
 
 def message_of(example: Example) -> str:
@@ -138,7 +159,13 @@ def message_of(example: Example) -> str:
 def _message(example: Example, style: Style) -> tuple[str, dict[str, tuple[int, int]]]:
     """The message; and by document the characters where its block begins, and the text in it."""
     fields = {"question": example.question, **example.source.get("fields", {})}
-    parts = [style.before.format(**fields)]
+    try:
+        parts, after = [style.before.format(**fields)], style.after.format(**fields)
+    except KeyError as error:
+        raise ValueError(
+            f"{example.id}: the style {example.style!r} needs the field {error}, and source.fields "
+            f"of the example has only {sorted(fields)}; give it there"
+        ) from error
     at = len(parts[0])
     starts: dict[str, tuple[int, int]] = {}
     for number, document in enumerate(example.documents, start=1):
@@ -146,26 +173,21 @@ def _message(example: Example, style: Style) -> tuple[str, dict[str, tuple[int, 
             starts[document.id] = (at, at + style.text_start(document, number))
         parts.append(style.block(document, number))
         at += len(parts[-1])
-    parts.append(style.after.format(**fields))
+    parts.append(after)
     return "".join(parts), starts
 
 
-def _span(encoded: BatchEncoding, needle: Needle, start: int, example: str) -> NeedleSpan:
-    """The tokens that overlap a needle of the document whose text begins at character `start`."""
-    places = range(start + needle.start, start + needle.end)
-    # A token of a byte may belong to no character, and a space to no token.
-    tokens = [encoded.char_to_token(place) for place in places]
-    found = [token for token in tokens if token is not None]
-    if not found:
-        raise ValueError(f"{example}: no token shows the needle at {needle.document!r}")
-    return NeedleSpan(needle, min(found), max(found) + 1)
-
-
-def _chat(message: str, style: Style, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The message in the model's chat template, up to the opening of the reply."""
-    if tokenizer.chat_template is None:  # a base model reads plain text
-        return f"{tokenizer.bos_token or ''}{message}\n{style.opening}"
-    chat = tokenizer.apply_chat_template(
-        [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
-    )
-    return f"{chat}{style.opening}"
+def _needles(
+    example: Example, style: Style, starts: dict[str, tuple[int, int]]
+) -> list[tuple[Needle, int]]:
+    """The needles, and the numbers that are cited, each with where its characters count from."""
+    needles = [(needle, starts[needle.document][1]) for needle in example.needles]
+    for number, document in enumerate(example.documents, start=1):
+        inside = style.number_span(number)
+        if document.id in example.cites and inside is not None:
+            needle = Needle(
+                document=document.id, start=inside[0], end=inside[1], role="answer", hop=2,
+                relation="number",
+            )  # fmt: skip
+            needles.append((needle, starts[document.id][0]))
+    return needles

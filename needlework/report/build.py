@@ -64,7 +64,8 @@ def build_report(
         generations=[
             {"task": task} | _json(path)
             for task in study.tasks.chosen()
-            for path in sorted((results / "generations" / task).glob("*.json"))
+            for kind in ("rewrites", "documents")
+            if (path := results / "generations" / task / f"{kind}.json").is_file()
         ],
         stages=stage_table(benchmarks, results / "benchmarks"),
         versions=versions(),
@@ -97,15 +98,18 @@ def _draw(
     level: float,
 ) -> dict[str, Path]:
     scores = tables["scores"]
-    f1 = scores[scores["metric"] == "f1"]
+    first = scores.groupby(["model", "task"], sort=False)["metric"].transform("first")
+    decisive = scores[scores["metric"] == first]
     keys = ["model", "task", "variant", "seed"]
-    points = tables["head_similarity"].merge(f1[[*keys, "mean", "low", "high"]], on=keys)
+    points = tables["head_similarity"].merge(
+        decisive[[*keys, "metric", "mean", "low", "high"]], on=keys
+    )
     drawn = {
         "scores": (figures.scores_figure(scores, level), scores),
         "heads": (figures.heads_figure(heads), heads),
         "recall": (
             figures.recall_figure(points, tables["correlations"], MEASURE, reference),
-            points[[*keys, MEASURE, "mean", "low", "high"]],
+            points[[*keys, MEASURE, "metric", "mean", "low", "high"]],
         ),
     }
     for name, (figure, table) in drawn.items():

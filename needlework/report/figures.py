@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from needlework.atomic import atomic_path, write_text
+from needlework.report.findings import metric_words
 
 # Okabe and Ito's palette: distinct to colour-blind readers. Gray is the untuned model.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
@@ -60,15 +61,18 @@ def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure,
 
 def scores_figure(scores: pd.DataFrame, level: float) -> Figure:
     """Mean of every metric per run with its interval; one row of panels per model and task."""
-    metrics = list(scores["metric"].unique())
     facets = _facets(scores)
     variants = list(scores["variant"].unique())
-    figure, axes = _grid(len(facets), len(metrics), 4.2, 0.9 + 0.42 * len(variants))
+    most = max(part["metric"].nunique() for _, part in facets)
+    figure, axes = _grid(len(facets), most, 4.2, 0.9 + 0.42 * len(variants))
     for row, (key, part) in enumerate(facets):
+        metrics = list(part["metric"].unique())
+        for unused in axes[row, len(metrics) :]:
+            unused.set_axis_off()
         for column, metric in enumerate(metrics):
             axis = axes[row, column]
             _intervals(axis, part[part["metric"] == metric], variants)
-            axis.set_xlabel(f"{_words(metric)}, {level:.0%} interval")
+            axis.set_xlabel(f"{metric_words(metric)}, {level:.0%} interval")
             if column == 0:
                 axis.set_title(f"{key[0]} on {key[1]}", loc="left", fontsize=10)
             else:
@@ -99,10 +103,6 @@ def _intervals(axis: Axes, part: pd.DataFrame, variants: Sequence[str]) -> None:
 
 def _spread(count: int) -> list[float]:
     return [0.0] if count == 1 else list(np.linspace(-0.2, 0.2, count))
-
-
-def _words(name: str) -> str:
-    return {"f1": "token F1", "exact_match": "exact match"}.get(name, name.replace("_", " "))
 
 
 def heads_figure(heads: pd.DataFrame, level_of_wu: float = 0.1) -> Figure:
@@ -173,7 +173,7 @@ def recall_figure(
         axis.grid(color="#e6e6e6", lw=0.8)
         axis.set_axisbelow(True)
         axis.set_xlabel(f"recall of the {reference}-data retrieval heads")
-        axis.set_ylabel("token F1 on the real test set")
+        axis.set_ylabel(f"{metric_words(part['metric'].iloc[0])} on the real test set")
         axis.set_title(f"{key[0]} on {key[1]}: {_correlation(correlations, key, measure)}",
                        loc="left", fontsize=10)  # fmt: skip
     return figure

@@ -10,10 +10,14 @@ from needlework.study.values import UNTUNED
 
 
 class Finding(NamedTuple):
-    """The answer to the study's question for one model and task, and the table under it."""
+    """The answer to the study's question for one model and task, and the table under it.
+
+    `metrics` are those of the table, the decisive one first.
+    """
 
     model: str
     task: str
+    metrics: list[str]
     sentences: list[str]
     rows: list[dict[str, Any]]
 
@@ -27,7 +31,7 @@ def find(
     reference: str,
     alpha: float,
 ) -> list[Finding]:
-    """One finding per model and task; the first metric (token F1) decides.
+    """One finding per model and task; the first metric of the task in the table decides.
 
     Args:
         scores: `scores.csv`.
@@ -41,15 +45,17 @@ def find(
     for (model, task), part in scores.groupby(["model", "task"], sort=False):
         here = comparisons[(comparisons["model"] == model) & (comparisons["task"] == task)]
         heads = similarity[(similarity["model"] == model) & (similarity["task"] == task)]
-        rows = _rows(part, here[here["metric"] == "f1"], heads, reference, alpha)
+        metric = str(part["metric"].iloc[0])
+        rows = _rows(part, here[here["metric"] == metric], heads, reference, alpha)
         told = correlations[(correlations["model"] == model) & (correlations["task"] == task)]
-        sentences = _sentences(rows, reference, alpha)
-        findings.append(Finding(model, task, [*sentences, *_heads(rows, told, reference)], rows))
+        sentences = [*_sentences(rows, reference, alpha, metric), *_heads(rows, told, reference)]
+        metrics = [str(name) for name in part["metric"].unique()]
+        findings.append(Finding(model, task, metrics, sentences, rows))
     return findings
 
 
 def _rows(
-    scores: pd.DataFrame, f1: pd.DataFrame, heads: pd.DataFrame, reference: str, alpha: float
+    scores: pd.DataFrame, decisive: pd.DataFrame, heads: pd.DataFrame, reference: str, alpha: float
 ) -> list[dict[str, Any]]:
     rows = []
     for variant, runs in scores.groupby("variant", sort=False):
@@ -63,8 +69,8 @@ def _rows(
         for column in ("recall_positive", "recall_top", "precision_positive", "cosine"):
             row[column] = own[column].mean()
         row["heads_positive"] = own["heads_positive"].mean()
-        row["over_untuned"] = _difference(f1, str(variant), UNTUNED, alpha)
-        row["over_reference"] = _difference(f1, str(variant), reference, alpha)
+        row["over_untuned"] = _difference(decisive, str(variant), UNTUNED, alpha)
+        row["over_reference"] = _difference(decisive, str(variant), reference, alpha)
         rows.append(row)
     return rows
 
@@ -88,13 +94,15 @@ def _difference(comparisons: pd.DataFrame, a: str, b: str, alpha: float) -> dict
     return None
 
 
-def _sentences(rows: list[dict[str, Any]], reference: str, alpha: float) -> list[str]:
+def _sentences(
+    rows: list[dict[str, Any]], reference: str, alpha: float, metric: str
+) -> list[str]:
     synthetic = [r for r in rows if r["variant"] not in (UNTUNED, reference)]
     by_name = {row["variant"]: row for row in rows}
     said = []
     if synthetic:
-        best = max(synthetic, key=lambda row: row["f1"]["mean"])
-        said.append(_best(best, alpha))
+        best = max(synthetic, key=lambda row: row[metric]["mean"])
+        said.append(_best(best, alpha, metric))
         rest = [r["variant"] for r in synthetic if r is not best and _gains(r)]
         if rest:
             verb = "gain" if len(rest) > 1 else "gains"
@@ -105,10 +113,16 @@ def _sentences(rows: list[dict[str, Any]], reference: str, alpha: float) -> list
     target = by_name.get(reference)
     if target is not None and target["over_untuned"]:
         said.append(
-            f"{reference.capitalize()} data reaches {target['f1']['mean']:.2f} "
+            f"{reference.capitalize()} data reaches {target[metric]['mean']:.2f} "
             f"({target['over_untuned']['difference']:+.2f} over the untuned model)."
         )
     return said
+
+
+def metric_words(name: str) -> str:
+    """A metric as a person reads it."""
+    words = {"f1": "token F1", "citation_f1": "citation F1", "best_subspan_em": "best subspan EM"}
+    return words.get(name, name.replace("_", " "))
 
 
 def _gains(row: dict[str, Any]) -> bool:
@@ -116,9 +130,9 @@ def _gains(row: dict[str, Any]) -> bool:
     return bool(gain and gain["significant"] and gain["difference"] > 0)
 
 
-def _best(best: dict[str, Any], alpha: float) -> str:
+def _best(best: dict[str, Any], alpha: float, metric: str) -> str:
     gain = best["over_untuned"]
-    text = f"{best['f1']['mean']:.2f} token F1"
+    text = f"{best[metric]['mean']:.2f} {metric_words(metric)}"
     if not gain:
         return f"{best['variant']} is the best synthetic data: {text}."
     change = f"{gain['difference']:+.2f} over the untuned model (p = {gain['p']:.2g})"

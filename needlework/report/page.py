@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from needlework.examples import Example
-from needlework.report.findings import Finding
+from needlework.report.findings import Finding, metric_words
 
 
 def highlighted(example: Example) -> list[dict[str, Any]]:
@@ -92,8 +92,10 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters |= {"p": p_value, "duration": duration, "highlighted": highlighted}
+    environment.filters["metric_words"] = metric_words
     return environment.get_template("page.html.j2").render(
         study=study,
+        tasks={name: task for name, task in study["tasks"].items() if task},
         reference=reference,
         findings=findings,
         comparisons=comparisons.to_dict("records"),

@@ -8,10 +8,6 @@ from pydantic import Field
 
 from needlework.study.values import Count, Section, Share
 
-Depth = Annotated[
-    float, Field(ge=0, le=1), BeforeValidator(lambda v: float(v) if v in (0, 1) else v)
-]
-
 
 class TaskSection(Section):
     """How much of a real task is used; every task has these keys."""

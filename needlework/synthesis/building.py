@@ -108,7 +108,8 @@ def _kind(error: ValueError) -> str:
 def answer_elsewhere(example: Example) -> str | None:
     """Why the answer of an extractive example is not in its needle alone; None if it is.
 
-    An answer that cites documents stands in none. Gold documents are searched outside the needle, titles and the question too.
+    An answer that cites documents stands in none. Gold documents are searched outside the needle,
+    titles and the question too.
     """
     target = example.answers[0]
     needles = [n for n in example.needles if n.role == "answer"]

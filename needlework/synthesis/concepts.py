@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from needlework.examples import Example, Fact, Needle
@@ -49,7 +49,8 @@ def parts_of(example: Example) -> list[tuple[Fact, Needle]]:
     An answer that cites documents has a fact for each of them, or one that they all state.
 
     Raises:
-        ValueError: a fact has no needle, or there is no fact, so nothing can be synthesised.
+        ValueError: a fact has no needle, there is no fact, or there are neither one nor as many
+            as there are documents to cite, so nothing can be synthesised.
     """
     if not example.facts:
         raise ValueError(
@@ -58,8 +59,12 @@ def parts_of(example: Example) -> list[tuple[Fact, Needle]]:
         )
     if example.cites:
         needles = {needle.document: needle for needle in example.needles}
-        shared = len(example.facts) != len(example.cites)
-        facts = example.facts[:1] * len(example.cites) if shared else example.facts
+        facts = example.facts * (len(example.cites) if len(example.facts) == 1 else 1)
+        if len(facts) != len(example.cites):
+            raise ValueError(
+                f"{example.id} cites {len(example.cites)} documents and has {len(facts)} facts; "
+                "expected one for each document, or one that they all state"
+            )
         return [
             (fact, needles.get(name) or _insight(name, fact))
             for fact, name in zip(facts, example.cites, strict=True)
@@ -104,20 +109,12 @@ def templated(
         return _plain(example, parts, rng)
     if any(fact.statement is None for fact, _ in parts):
         return "no template covers a relation"
-    # An entity has one name wherever it stands: the answer of a hop is the subject of the next.
-    entities = dict.fromkeys(
-        entity
-        for fact, _ in parts
-        for entity in (fact.subject, fact.other, fact.answer)
-        if entity is not None
-    )
     templates = [f"{fact.statement} {fact.question}" for fact, _ in parts]
-    drawn = invented(names, rng, [context, example.question, *templates])
-    given = dict(zip(entities, drawn, strict=False))
+    given = _given(parts, invented(names, rng, [context, example.question, *templates]))
     named = _named_in_question(example, parts)
     question = renamed(example.question, {entity: given[entity] for entity in named})
     if question == example.question or any(
-        not _stands(entity, example.question) for entity in named
+        not stands(entity, example.question) for entity in named
     ):
         return "its question does not name the subject"
     statements = []
@@ -128,6 +125,26 @@ def templated(
         statements.append(Statement(needle, sentence, answer))
     answers = example.answers if example.cites else [statements[-1].answer]
     return Concept(question, answers, statements, given)
+
+
+def _given(parts: Sequence[tuple[Fact, Needle]], drawn: Iterator[str]) -> dict[str, str]:
+    """A name for each entity: one wherever it stands, whatever its case or article.
+
+    What an earlier hop gives has that answer's name: "the Netherlands" after "Netherlands".
+    """
+    answers = {fact.hop: fact.answer for fact, _ in parts}
+    given: dict[str, str] = {}
+    by_form: dict[str, str] = {}
+    for fact, _ in parts:
+        hops = (fact.subject_hop, fact.other_hop, None)
+        for entity, hop in zip((fact.subject, fact.other, fact.answer), hops, strict=True):
+            if entity is not None and entity not in given:
+                known_as = entity if hop is None else answers.get(hop, entity)
+                form = re.sub(r"^(the|an?)\s+", "", known_as.casefold())
+                if form not in by_form:
+                    by_form[form] = next(drawn)
+                given[entity] = by_form[form]
+    return given
 
 
 def _named_in_question(example: Example, parts: Sequence[tuple[Fact, Needle]]) -> list[str]:
@@ -154,16 +171,16 @@ def renamed(text: str, names: dict[str, str]) -> str:
     """`text` with each entity's name in its place, whole words only, whatever their case."""
     if not names:
         return text
-    by_words = {entity.casefold(): name for entity, name in names.items()}
     longest = sorted(names, key=len, reverse=True)
-    pattern = "|".join(re.escape(entity) for entity in longest)
+    pattern = "|".join(f"({re.escape(entity)})" for entity in longest)
     return re.sub(
         rf"(?<!\w)(?:{pattern})(?!\w)",
-        lambda match: by_words.get(match[0].casefold(), match[0]),
+        lambda match: names[longest[(match.lastindex or 0) - 1]],
         text,
         flags=re.IGNORECASE,
     )
 
 
-def _stands(entity: str, text: str) -> bool:
+def stands(entity: str, text: str) -> bool:
+    """Whether a text holds an entity as whole words, whatever their case."""
     return renamed(text, {entity: ""}) != text

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, cycle, islice
 from typing import NamedTuple
 
 from needlework.examples import Document, Example, Needle, citation
 from needlework.rendering.room import Room
-from needlework.synthesis.concepts import Concept, Statement, renamed
+from needlework.synthesis.concepts import Concept, Statement, renamed, stands
 from needlework.synthesis.gates import answer_start
 from needlework.text import padded
 
@@ -86,7 +86,11 @@ def repeated(
 
 
 def written(
-    example: Example, concept: Concept, documents: dict[str, str], room: Room, rng: random.Random
+    example: Example,
+    concept: Concept,
+    documents: Mapping[str, str],
+    room: Room,
+    rng: random.Random,
 ) -> Context | str:
     """Documents that a language model wrote on the topics of the real ones; or why there are none.
 
@@ -103,8 +107,8 @@ def written(
     """
     answers = [s.answer for s in concept.statements if s.needle.role != "insight"]
     answers += [] if example.cites else [*example.answers, *concept.answers]
-    answers += [fact.answer for fact in example.facts] if not example.cites else []
-    forbidden = [words for words in map(padded, answers) if words.strip()]
+    answers += [fact.answer for fact in example.facts]
+    forbidden = [answer for answer in dict.fromkeys(answers) if padded(answer).strip()]
     golds = []
     for document in example.documents:
         if document.gold:
@@ -139,9 +143,10 @@ def topic_of(document: Document) -> str:
     return document.title or _SENTENCE_END.split(document.text, maxsplit=1)[0][:200]
 
 
-def _holds(text: str, forbidden: Sequence[str]) -> bool:
+def _holds(text: str, answers: Sequence[str]) -> bool:
+    """Whether an answer stands in a text, in normal form or beside a mark, as in "Lima-based"."""
     words = padded(text)
-    return any(answer in words for answer in forbidden)
+    return any(padded(answer) in words or stands(answer, text) for answer in answers)
 
 
 def _lines(sentences: Sequence[str], characters: int) -> list[str]:
@@ -166,28 +171,34 @@ def _holding(
     """A gold document of `lines` with its own statements among them, and their needles."""
     own = [s for s in statements if s.needle.document == document.id]
     size = sum(len(s.sentence) + 1 for s in own)
-    kept = list(lines)
-    while len(kept) > 1 and sum(len(k) + 1 for k in kept) + size > max(len(document.text), size):
+    kept: list[tuple[str, Statement | None]] = [(line, None) for line in lines]
+    while len(kept) > 1 and sum(len(k) + 1 for k, _ in kept) + size > max(len(document.text), size):
         kept.pop()
     for statement in own:
-        kept.insert(rng.randint(0, len(kept)), statement.sentence)
-    text = " ".join(kept)
+        kept.insert(rng.randint(0, len(kept)), (statement.sentence, statement))
+    text = " ".join(sentence for sentence, _ in kept)
     needles = []
-    for statement in own:
-        inside = (
-            0 if statement.answer == statement.sentence
-            else answer_start(statement.sentence, statement.answer)
-        )  # fmt: skip
-        if inside is None:
-            raise ValueError(f"{statement.sentence!r} does not contain {statement.answer!r}")
-        start = text.index(statement.sentence) + inside
-        place = {"start": start, "end": start + len(statement.answer)}
-        needles.append(statement.needle.model_copy(update=place))
+    at = 0
+    for sentence, stated in kept:
+        if stated is not None:
+            start = at + _answer_within(stated)
+            place = {"start": start, "end": start + len(stated.answer)}
+            needles.append(stated.needle.model_copy(update=place))
+        at += len(sentence) + 1
     title = document.title if unit == "word" else ""
     made = Document.model_validate(
         {"id": document.id, "title": title, "text": text, "gold": True, "unit": unit}
     )
     return made, needles
+
+
+def _answer_within(statement: Statement) -> int:
+    if statement.answer == statement.sentence:
+        return 0
+    start = answer_start(statement.sentence, statement.answer)
+    if start is None:
+        raise ValueError(f"{statement.sentence!r} does not contain {statement.answer!r}")
+    return start
 
 
 def _assembled(

@@ -60,9 +60,7 @@ def write_dataset(
                 "dataset.json for the reasons"
             )
     if not first:
-        raise ValueError(
-            f"no example of {variant} could be made of {corpus}: {splits['train']['skipped']}"
-        )
+        raise ValueError(f"no example of {variant} could be made of {corpus}: {_reasons(splits)}")
     record = {
         "task": first[0].task,
         "variant": variant,
@@ -77,6 +75,13 @@ def write_dataset(
     name = f"{first[0].task}, {variant}"
     write_text(output / "README.md", dataset_card(record, shown.example, name))
     return record
+
+
+def _reasons(splits: Mapping[str, Any]) -> str:
+    reasons: Counter[str] = Counter()
+    for split in splits.values():
+        reasons.update({reason: len(ids) for reason, ids in split["skipped"].items()})
+    return "; ".join(f"{n} {reason!r}" for reason, n in reasons.most_common()) or "it has none"
 
 
 class _Tally:

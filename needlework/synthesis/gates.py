@@ -42,8 +42,9 @@ def refusal(sentence: str, fact: Fact) -> str | None:
     """Why `sentence` cannot stand for `fact`; None if it can.
 
     The answer must stand in it to the letter, because it is the training target; the subject in
-    its normal form, where a template names it; a word of the relation's templates at least by its
-    stem, beside those of subject and answer; and a copy of the template's statement is no rewrite.
+    its normal form, where a template names it, and so the other entity; a word of the relation's
+    templates at least by its stem, beside those of the entities; and a copy of the template's
+    statement is no rewrite.
     An insight must keep its numbers and most of its longer words.
     """
     if not sentence:
@@ -71,10 +72,13 @@ def _lost(sentence: str, fact: Fact) -> str | None:
     if fact.statement is not None:
         # "Peru's capital" names Peru; "the People's Republic" names itself with its apostrophe.
         without_possessive = re.sub(r"['’]s?(?!\w)", "", sentence)
-        if not any(contains_answer(s, fact.subject) for s in (sentence, without_possessive)):
-            return "lost the subject"
-        asked += fact.state("", "", "")
-    own = _stems(sentence) - _stems(f"{fact.subject} {fact.answer}")
+        for role, entity in (("subject", fact.subject), ("other entity", fact.other)):
+            if entity is not None and not any(
+                contains_answer(s, entity) for s in (sentence, without_possessive)
+            ):
+                return f"lost the {role}"
+        asked += f" {fact.state('', '', '')}"
+    own = _stems(sentence) - _stems(f"{fact.subject} {fact.other or ''} {fact.answer}")
     return None if own & _stems(asked) else "lost the relation"
 
 

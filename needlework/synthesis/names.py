@@ -37,7 +37,7 @@ def possible_names(tokenizers: Iterable[PreTrainedTokenizerBase]) -> list[str]:
 
 
 def invented(names: Sequence[str], rng: random.Random, taken: Iterable[str] = ()) -> Iterator[str]:
-    """Different names without end, none of them a word of a text in `taken`, whatever its case.
+    """Different names as long as there are any, none of them a word of a text in `taken`, whatever its case.
 
     Raises:
         ValueError: there are no more names.
@@ -49,6 +49,10 @@ def invented(names: Sequence[str], rng: random.Random, taken: Iterable[str] = ()
         if name not in used:
             used.add(name)
             yield name
+    # Words of `taken` that are no names were counted as if they were: so many are left.
+    rest = [name for name in names if name not in used]
+    rng.shuffle(rest)
+    yield from rest
     raise ValueError(f"all {len(names)} names are used up; shorten the context")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from needlework.examples import Example, Fact, Needle
-from needlework.llm.client import Client, Failure
+from needlework.llm.client import Client, Failure, Request
 from needlework.provenance import derived_seed
 from needlework.synthesis.concepts import parts_of
 from needlework.synthesis.gates import first_sentence, refusal
-from needlework.synthesis.prompts.requests import Request, rewrite_request
+from needlework.synthesis.prompts.requests import rewrite_request
 
 
 class Rewrite(NamedTuple):
@@ -111,7 +111,7 @@ def rewriting_report(rewrites: Sequence[Rewrite], attempts: int) -> dict[str, An
 
 
 def read_rewrites(path: Path) -> dict[str, Rewrite]:
-    """The rewrites that scripts/generate_texts.py wrote, by the id of their example."""
+    """The rewrites that scripts/rewrite_facts.py wrote, by the id of their example."""
     with path.open(encoding="utf-8") as file:
         rewrites = [Rewrite(**json.loads(line)) for line in file]
     return {rewrite.id: rewrite for rewrite in rewrites}

@@ -18,6 +18,10 @@ from needlework.synthesis.prompts.requests import document_request
 
 # Shorter prose is no document.
 _FEWEST_WORDS = 25
+# A line with "#", in bold as a whole, or that announces what follows.
+_HEADING = re.compile(r"\s*(?:#.*|(\*\*|__)(?:(?!\1).)+(?<![.!?])\1\s*|.*:[\s*_]*)")
+# Markdown's emphasis, and what begins an entry of a list.
+_MARKS = re.compile(r"[*_`]+|^\s*(?:[-*+•]|\d{1,2}[.)])\s+")
 
 
 class Written(NamedTuple):
@@ -74,8 +78,8 @@ async def write_documents(
 
 def _read(topic: str, reply: str) -> Written:
     """The whole sentences of a reply, as one paragraph without headings and marks."""
-    lines = [re.sub(r"[*_`#]+", "", line).strip() for line in reply.splitlines()]
-    text = " ".join(" ".join(line for line in lines if line and not line.endswith(":")).split())
+    lines = [_MARKS.sub("", line) for line in reply.splitlines() if not _HEADING.fullmatch(line)]
+    text = " ".join(" ".join(lines).split())
     end = re.search(r".*[.!?](?=\s|$)", text)  # a reply cut by its limit ends in half a sentence
     whole = end[0] if end else ""
     if len(whole.split()) < _FEWEST_WORDS:
@@ -99,7 +103,7 @@ def writing_report(written: Sequence[Written]) -> dict[str, Any]:
 
 
 def read_written(path: Path) -> dict[str, str]:
-    """The documents that scripts/generate_texts.py wrote, by topic."""
+    """The documents that scripts/write_documents.py wrote, by topic."""
     with path.open(encoding="utf-8") as file:
         rows = [Written(**json.loads(line)) for line in file]
     return {row.topic: row.text for row in rows if row.text is not None}

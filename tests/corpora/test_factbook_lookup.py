@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +41,7 @@ def room(words: PreTrainedTokenizerFast) -> Room:
 @pytest.fixture(scope="module")
 def corpus(room: Room) -> Corpus:
     """Everything the Factbook gives for one seed, in contexts of eight documents."""
-    most = capacity(room=room, seed=SEED, documents=DOCUMENTS)
+    most: dict[str, Any] = capacity(room=room, seed=SEED, documents=DOCUMENTS)
     return factbook_lookup(**most, room=room, seed=SEED, documents=DOCUMENTS)
 
 
@@ -122,7 +123,7 @@ def test_the_gold_document_takes_every_position_alike(examples: list[Example]) -
 
 
 def test_a_smaller_split_is_the_beginning_of_a_larger_one(corpus: Corpus, room: Room) -> None:
-    wanted = {"train": 20, "validation": 0, "test": 5}
+    wanted: dict[str, Any] = {"train": 20, "validation": 0, "test": 5}
     small = factbook_lookup(**wanted, room=room, seed=SEED, documents=DOCUMENTS)
     assert small.train == corpus.train[:20]
     assert small.validation == []
@@ -133,7 +134,7 @@ def test_a_smaller_split_is_the_beginning_of_a_larger_one(corpus: Corpus, room: 
 @given(seed=st.integers(0, 2**40), documents=st.integers(1, 6))
 def test_capacity_is_what_can_be_made(room: Room, seed: int, documents: int) -> None:
     most = capacity(room=room, seed=seed, documents=documents)
-    wanted = {"train": 0, "validation": 0, "test": most["test"]}
+    wanted: dict[str, Any] = {"train": 0, "validation": 0, "test": most["test"]}
     corpus = factbook_lookup(**wanted, room=room, seed=seed, documents=documents)
     assert len(corpus.test) == most["test"] > 900
     assert all(len(example.documents) == documents for example in corpus.test)
@@ -142,7 +143,7 @@ def test_capacity_is_what_can_be_made(room: Room, seed: int, documents: int) -> 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_more_than_the_capacity_is_refused(room: Room, corpus: Corpus, split: str) -> None:
     available = corpus.counts[split]["made"]
-    wanted = {"train": 0, "validation": 0, "test": 0, split: available + 1}
+    wanted: dict[str, Any] = {"train": 0, "validation": 0, "test": 0, split: available + 1}
     with pytest.raises(ValueError, match=rf"{available} .*'{split}'.*{available + 1} are wanted"):
         factbook_lookup(**wanted, room=room, seed=SEED, documents=DOCUMENTS)
 
@@ -164,7 +165,7 @@ def test_counts_add_up(corpus: Corpus) -> None:
 
 
 def test_counts_name_what_was_not_wanted(corpus: Corpus, room: Room) -> None:
-    wanted = {"train": 4, "validation": 0, "test": 9}
+    wanted: dict[str, Any] = {"train": 4, "validation": 0, "test": 9}
     counts = factbook_lookup(**wanted, room=room, seed=SEED, documents=DOCUMENTS).counts
     for split, number in wanted.items():
         assert counts[split]["not wanted"] == corpus.counts[split]["made"] - number

@@ -155,7 +155,7 @@ LINK = {**ENTRY, "name": "twin", "phrase": "the twin of {subject}"}
 
 def file_with(kind: str, entry: dict[str, Any], **more: Any) -> str:
     lists: dict[str, Any] = {"relations": [], "links": [], "attributes": []}
-    return yaml.safe_dump({"version": 1, **lists, kind: [entry], **more})
+    return str(yaml.safe_dump({"version": 1, **lists, kind: [entry], **more}))
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,8 @@ class Served:
     def _end(self, batch: JSON) -> None:
         lines = self.lines(batch["input_file_id"])
         end = self.batch_ends(batch, lines)
-        output, errors = [], []
+        output: list[JSON] = []
+        errors: list[JSON] = []
         for line in lines if end["status"] != "failed" else []:
             if line["custom_id"] in end.get("unfinished", ()):
                 code = f"batch_{end['status']}"

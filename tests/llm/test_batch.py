@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,25 @@ def test_a_budget_that_a_batch_may_exceed_submits_nothing(tmp_path: Path) -> Non
         generator = settings(served.url, batch=True, model="gpt-4o-mini", budget_usd=1.0)
         run = ask(generator, tmp_path, _PROMPTS)
     assert run.usage["usd"] == pytest.approx(12 * (11 * 0.075 + 3 * 0.30) / 1e6)
+
+
+def test_money_is_not_held_for_a_batch_that_was_not_made(tmp_path: Path) -> None:
+    with serving(_echo, on_batch_create=[failure(502)]) as served:
+        generator = settings(served.url, batch=True, model="gpt-4o-mini")
+        bounds = [Exchange(generator, r, repairs=0).bounds() for r in requests(*_PROMPTS)]
+        most = sum(prompt * 0.075 + answer * 0.30 for prompt, answer in bounds) / 1e6
+        run = ask(replace(generator, budget_usd=1.5 * most), tmp_path, _PROMPTS)
+    assert run.texts == _PROMPTS
+
+
+def test_what_was_answered_otherwise_is_forgotten(tmp_path: Path) -> None:
+    with serving(_echo, polls_until_end=10**9) as served:
+        with pytest.raises(_Interrupted):
+            _ask(served, tmp_path, say=_interrupt)
+        ask(settings(served.url), tmp_path, _PROMPTS)
+        served.polls_until_end = 1
+        _ask(served, tmp_path, ["another"])
+    assert _under_way(tmp_path) == (0, 0)
 
 
 @given(

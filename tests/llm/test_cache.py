@@ -187,6 +187,7 @@ def test_answers_that_come_together_share_a_transaction_and_are_there_when_repor
     with ResponseCache(tmp_path / "c.sqlite") as cache:
         with cache.writing() as connection:
             connection.set_trace_callback(begun.append)
+        begun.clear()
         asyncio.run(run(cache))
     assert begun.count("COMMIT") == 1
 

@@ -142,6 +142,14 @@ def of_tasks_with(kind, pattern):
     return expand(pattern, task=tasks if needed else [])
 
 
+def generation_records():
+    """What the language model did, for the report."""
+    return [
+        *of_tasks_with(REWRITTEN, "<results>/generations/{task}/rewrites.json"),
+        *of_tasks_with(WRITTEN, "<results>/generations/{task}/documents.json"),
+    ]
+
+
 def of_generating_tasks(pattern):
     """The examples of every task for which a language model writes."""
     files = of_tasks_with(REWRITTEN | WRITTEN, pattern.replace("{split}", "{{split}}"))

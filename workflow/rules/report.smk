@@ -8,7 +8,7 @@ rule render_report:
         datasets=of_all_variants("<results>/datasets/{task}/{variant}/dataset.json"),
         examples=of_all_variants("<results>/datasets/{task}/{variant}/train.jsonl"),
         predictions=of_all_runs(f"<results>/predictions/{RUN}/plain.jsonl"),
-        generations=of_rewritten_tasks("<results>/generations/{task}/generation.json"),
+        generations=generation_records(),
         benchmarks=all_benchmarks(),
     output:
         report="<results>/report.html",

@@ -13,14 +13,14 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from needlework import study
+from needlework.study import sections, tasks
 
 ROOT = Path(__file__).parents[2]
 
 
 def schema() -> str:
     """The JSON schema that editors complete and check a study file by."""
-    content = study.Study.model_json_schema()
+    content = sections.Study.model_json_schema()
     return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#"} | content, indent=1)
 
 
@@ -28,21 +28,24 @@ def page() -> str:
     """docs/configuration.md: every key, its default, its meaning and where the default is from."""
     lines = [
         "# Configuration\n",
-        "<!-- Written by `make schema` from needlework/study.py. -->\n",
+        "<!-- Written by `make schema` from needlework/study/. -->\n",
         "A study is one YAML file. `snakemake --cores all` reads `config.yaml`; `--configfile "
         "studies/x.yaml` replaces it. An unknown key, a wrong type or an impossible combination "
         "stops the run before its first job. Where a default says *ours*, the papers do not "
         "publish the value.\n",
         "## Study\n",
-        *_table(study.Study),
+        *_table(sections.Study),
     ]
-    sections = {
+    kinds = {name: kind for module in (sections, tasks) for name, kind in vars(module).items()}
+    known = {
         name: kind
-        for name, kind in vars(study).items()
-        if name.endswith("Section") and not name.startswith("_")
+        for name, kind in kinds.items()
+        if name.endswith("Section") and name not in {"Section", "DepthSection", "TaskSection"}
     }
-    titles = {"ModelSection": "models.<name>", "TaskSection": "tasks.<task>"}
-    for name, kind in sections.items():
+    titles = {"ModelSection": "models.<name>"} | {
+        f"{name.title().replace('_', '')}Section": f"tasks.{name}" for name in tasks.TASKS
+    }
+    for name, kind in known.items():
         title = titles.get(name, name.removesuffix("Section").lower())
         lines += [f"\n## `{title}`\n", f"{kind.__doc__}\n", *_table(kind)]
     return "\n".join(lines) + "\n"

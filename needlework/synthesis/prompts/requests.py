@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from needlework.examples import Example, Fact, Needle
 from needlework.llm.client import Request
+from needlework.synthesis.concepts import INSIGHT
 
 # Of a gold document, so much is shown to the model around the needle, in characters.
 _SHOWN = 600
@@ -38,20 +39,22 @@ def rewrite_request(
     """
     if fact.statement is not None:
         beginning = fact.subject if attempt % 2 else fact.answer
-        if needle.role == "insight" and fact.subject not in fact.state():
-            prompt = _render("rewrite_insight", insight=fact.state())
+        if fact.relation == INSIGHT:
+            kind = "rewrite_insight"
+            prompt = _render(kind, insight=fact.state())
         else:
-            prompt = _render("rewrite_fact", statement=fact.state(), beginning=beginning)
+            kind = "rewrite_fact"
+            prompt = _render(kind, statement=fact.state(), beginning=beginning)
     else:
+        kind = "state_answer"
         (document,) = (d for d in example.documents if d.id == needle.document)
         start = max(0, needle.start - _SHOWN // 2)
         passage = document.text[start : start + _SHOWN]
         question = fact.question.format(subject=fact.subject, other=fact.other)
         prompt = _render(
-            "state_answer", passage=passage, title=document.title, question=question,
-            answer=fact.answer,
-        )  # fmt: skip
-    return Request(prompt, seed=seed, kind="rewrite_fact")
+            kind, passage=passage, title=document.title, question=question, answer=fact.answer
+        )
+    return Request(prompt, seed=seed, kind=kind)
 
 
 def document_request(topic: str, seed: int, max_tokens: int) -> Request:

@@ -38,3 +38,9 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
+
+
+# `snakemake datasets` makes the training data of a study and stops there.
+rule datasets:
+    input:
+        of_all_variants("<results>/datasets/{task}/{variant}/README.md"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from needlework.examples import Document, Example
@@ -58,3 +58,12 @@ def dealt(clusters: Iterable[str], seed: int, task: str) -> dict[str, str]:
     splits = [split for split, size in sizes.items() for _ in range(size)]
     splits += ["train"] * (len(order) - len(splits))
     return dict(zip(order, splits, strict=False))  # one cluster alone is for the test
+
+
+def shuffled(indices: Iterable[int], rng: random.Random) -> Iterator[int]:
+    """The indices in random order, drawn one by one: most contexts need only a few of them."""
+    left = list(indices)
+    while left:
+        place = rng.randrange(len(left))
+        left[place], left[-1] = left[-1], left[place]
+        yield left.pop()

@@ -10,8 +10,8 @@ from functools import lru_cache
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
-from needlework.corpora.corpus import Corpus, arranged
-from needlework.corpora.factbook_pool import Pool, shuffled
+from needlework.corpora.corpus import Corpus, arranged, shuffled
+from needlework.corpora.factbook_pool import Pool
 from needlework.corpora.factbook_relations import load_relations
 from needlework.corpora.factbook_sections import PACKAGE, Section, splits, version
 from needlework.examples import Document, Example, Fact, Needle, citation
@@ -263,4 +263,5 @@ def _example(
         },
         facts=facts,
         cites=cites,
+        style="citation" if cites else "documents",
     )

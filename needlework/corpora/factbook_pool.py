@@ -93,12 +93,3 @@ class Pool:
             for word in set(one.words.split()):
                 found[word].append(index)
         return found
-
-
-def shuffled(indices: Iterable[int], rng: random.Random) -> Iterator[int]:
-    """The indices in random order, drawn one by one: most contexts need only a few of them."""
-    left = list(indices)
-    while left:
-        place = rng.randrange(len(left))
-        left[place], left[-1] = left[-1], left[place]
-        yield left.pop()

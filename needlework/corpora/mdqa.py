@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from needlework.corpora.corpus import Corpus, arranged
+from needlework.corpora.corpus import Corpus, arranged, shuffled
 from needlework.corpora.natural_questions import Question, read_questions
 from needlework.corpora.passages import Passages, ngrams, read_passages
 from needlework.corpora.retrieval import Rank, Retriever, ranker
@@ -246,16 +246,8 @@ def _indices(question: Question, pool: _Pool, ranked: list[int]) -> Iterator[int
         yield from further[len(ranked) :]
         done = set(further)
     rng = random.Random(derived_seed(pool.seed, TASK, "distractors", question.text))
-    yield from (index for index in _shuffled(len(pool.passages), rng) if index not in done)
+    yield from (index for index in shuffled(range(len(pool.passages)), rng) if index not in done)
 
-
-def _shuffled(number: int, rng: random.Random) -> Iterator[int]:
-    """The numbers below `number` in random order, drawn one by one (Fisher and Yates)."""
-    moved: dict[int, int] = {}
-    for i in range(number):
-        j = rng.randrange(i, number)
-        yield moved.get(j, j)
-        moved[j] = moved.get(i, i)
 
 
 def _example(
@@ -282,6 +274,7 @@ def _example(
         answers=question.answers,
         documents=documents,
         needles=[needle],
+        style="mdqa",
         cluster=question.cluster,
         source=source,
         facts=[fact],

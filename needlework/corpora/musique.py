@@ -14,8 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from needlework.corpora.corpus import Corpus, arranged, dealt
-from needlework.corpora.factbook_pool import shuffled
+from needlework.corpora.corpus import Corpus, arranged, dealt, shuffled
 from needlework.corpora.musique_facts import facts_of
 from needlework.corpora.musique_rows import Located, Paragraph, Row, components, locate, read_rows
 from needlework.corpora.passages import Passages, ngrams, read_passages

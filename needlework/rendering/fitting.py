@@ -20,9 +20,9 @@ _ENDS = {
     "sentence": (re.compile(r"(?<=[.!?])(?=\s)"), ""),
     "entry": (re.compile(r"(?=, (?:\(|[^\s(),]+: ))"), "}"),
 }
-# So many ends of distractors are tried together, to come close to a length.
-_ENDS_TO_TRY = 40
-# Of the length, what one end may leave before others are tried.
+# So many ends of distractors are tried together, to come close to a length; then so many.
+_ENDS_TO_TRY = (40, 200)
+# Of the length, what may be left before more ends are tried.
 _SLACK = 0.002
 
 
@@ -99,8 +99,18 @@ class Fitting:
         best = max((p for p in cut if p.size <= left), key=lambda p: p.size, default=_NOTHING)
         if left - best.size <= self._slack:
             return whole, {self._documents[whole].id: best.text} if best.text else {}
-        start, end = self._window(whole)
-        left = budget - self._ends[start]
+        for ends in _ENDS_TO_TRY:
+            start, end = self._window(whole, ends)
+            left = budget - self._ends[start]
+            taken, pieces = self._closest(start, end, left)
+            if left - taken <= self._slack:
+                break
+        names = [document.id for document in self._documents[start:end]]
+        texts = {n: piece.text for n, piece in zip(names, pieces, strict=True) if piece.text}
+        return start, texts
+
+    def _closest(self, start: int, end: int, left: int) -> tuple[int, tuple[_Piece, ...]]:
+        """The most tokens, up to `left`, that the distractors [start, end) can take, and how."""
         gaps = self._style.cut == "any"
         # By tokens, and whether the documents have ended: without gaps none may follow then.
         reached: dict[tuple[int, bool], tuple[_Piece, ...]] = {(0, False): ()}
@@ -115,19 +125,17 @@ class Fitting:
                         key = (total + piece.size, ended or (piece is _NOTHING and not gaps))
                         sums.setdefault(key, (*pieces, piece))
             reached = sums
-        pieces = reached[max(reached)]
-        names = [document.id for document in self._documents[start:end]]
-        texts = {n: piece.text for n, piece in zip(names, pieces, strict=True) if piece.text}
-        return start, texts
+        best = max(reached)
+        return best[0], reached[best]
 
-    def _window(self, whole: int) -> tuple[int, int]:
-        """The distractors that may end early: so many that they have ends enough to choose from."""
+    def _window(self, whole: int, wanted: int) -> tuple[int, int]:
+        """The distractors that may end early: so many that they have `wanted` ends, if they do."""
         start, end, ends = whole, whole + 1, len(self._pieces_of(whole))
-        while ends < _ENDS_TO_TRY and (start or end < len(self._documents)):
+        while ends < wanted and (start or end < len(self._documents)):
             if end < len(self._documents):
                 ends += 1 + len(self._pieces_of(end))
                 end += 1
-            if start and ends < _ENDS_TO_TRY:
+            if start and ends < wanted:
                 start -= 1
                 ends += 1 + len(self._pieces_of(start))
         return start, end

@@ -37,7 +37,7 @@ def possible_names(tokenizers: Iterable[PreTrainedTokenizerBase]) -> list[str]:
 
 
 def invented(names: Sequence[str], rng: random.Random, taken: Iterable[str] = ()) -> Iterator[str]:
-    """Different names as long as there are any, none of them a word of a text in `taken`, whatever its case.
+    """Different names, none of them a word of a text in `taken`, whatever its case.
 
     Raises:
         ValueError: there are no more names.

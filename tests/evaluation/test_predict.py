@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from needlework import models
-from needlework.corpora.factbook import Corpus
+from needlework.corpora.corpus import Corpus
 from needlework.evaluation.predict import Row, predict, read_predictions
 from needlework.examples import Example
 from needlework.rendering.prompt import render

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from needlework import models
-from needlework.corpora.factbook import Corpus
+from needlework.corpora.corpus import Corpus
 from needlework.examples import Example, Needle
 from needlework.heads.scores import (
     Instance,

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from needlework.corpora.corpus import Corpus
 from needlework.examples import Document, Example, Needle
 
-_VOCABULARY = 700
+_VOCABULARY = 1200
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 _TEMPLATES: dict[str, tuple[str | None, list[str]]] = {
@@ -110,6 +110,12 @@ _FAMILIES = {
     "sentencepiece-bpe": _sentencepiece_bpe,
     "sentencepiece-unigram": _sentencepiece_unigram,
 }
+
+
+def _name(rng: random.Random) -> str:
+    return "".join(rng.choices("ABCDEFGHIJKLMNOPQRSTUVW", k=4))
+
+
 Readers = Mapping[tuple[str, str], PreTrainedTokenizerFast]
 
 
@@ -122,10 +128,11 @@ def texts(corpus: Corpus) -> list[str]:
 
 @pytest.fixture(scope="session")
 def readers(texts: list[str]) -> Readers:
-    """Tokenizers trained on the texts, by family and chat template."""
+    """Tokenizers trained on the texts and on names, by family and chat template."""
+    names = [f"{_name(random.Random(i))} {_name(random.Random(-i))}" for i in range(2000)]
     made = {}
     for family, train in _FAMILIES.items():
-        trained = train(texts).to_str()
+        trained = train([*texts, *names]).to_str()
         for name, (template, marks) in _TEMPLATES.items():
             reader = PreTrainedTokenizerFast(
                 tokenizer_object=Tokenizer.from_str(trained),
@@ -152,18 +159,14 @@ def distractors(texts: list[str]) -> Draw:
 
     def draw(unit: str, seed: int) -> Iterator[Document]:
         rng = random.Random(seed)
-
-        def name() -> str:
-            return "".join(rng.choices("ABCDEFGHIJKLMNOPQRSTUVW", k=4))
-
         for i in range(100_000):
             if unit == "word":
                 text = " ".join(rng.choices(words, k=rng.randint(50, 90)))
             elif unit == "sentence":
                 text = " ".join(rng.choices(filler, k=rng.randint(6, 20)))
             else:
-                entries = (f"'{name()}': '{name()}'" for _ in range(rng.randint(6, 14)))
-                text = f"{name()} {{{', '.join(entries)}}}"
+                entries = (f"'{_name(rng)}': '{_name(rng)}'" for _ in range(rng.randint(6, 14)))
+                text = f"{_name(rng)} {{{', '.join(entries)}}}"
             title = f"T {i}" if unit == "word" else ""
             yield Document.model_validate(
                 {"id": str(i), "title": title, "text": text, "gold": False, "unit": unit}

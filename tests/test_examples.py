@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from needlework.examples import Document, Example, Needle, read_examples, write_examples
+from needlework.examples import (
+    Document,
+    Example,
+    Fact,
+    Needle,
+    citation,
+    iter_examples,
+    read_examples,
+    write_examples,
+)
 from needlework.text import contains_answer
 
 _ROW: dict[str, Any] = {
@@ -33,6 +44,17 @@ _ROW: dict[str, Any] = {
     ],
     "cluster": "pe",
     "source": {"seed": 7, "share": 0.5, "none": None, "facts": [{"hop": 1}]},
+}  # fmt: skip
+
+
+_WHOLE_ROW = {
+    **_ROW,
+    "documents": [document | {"unit": "word"} for document in _ROW["documents"]],
+    "facts": [], "cites": [], "style": "documents",
+}  # fmt: skip
+_CITING = {
+    **_ROW, "answers": ["[1]"], "cites": ["pe"],
+    "needles": [{**_ROW["needles"][0], "role": "insight"}],
 }  # fmt: skip
 
 
@@ -155,7 +177,7 @@ def test_a_record_cannot_be_changed() -> None:
 def test_two_examples_of_one_id_are_not_written(tmp_path: Path) -> None:
     example = Example.model_validate(_ROW)
     path = tmp_path / "train.jsonl"
-    with pytest.raises(ValueError, match=r"train\.jsonl: 2 examples have only 1 different ids"):
+    with pytest.raises(ValueError, match=r"train\.jsonl: two examples have the id 'peru'"):
         write_examples(path, [example, example])
     assert not path.exists()
 
@@ -174,10 +196,68 @@ def test_a_file_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> N
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
     rows = [Example.model_validate(row) for row in (_ROW, {**_ROW, "id": "Nuñoa\u2028"})]
     write_examples(first, rows)
-    assert json.loads(first.read_text(encoding="utf-8").split("\n")[0]) == _ROW
+    assert json.loads(first.read_text(encoding="utf-8").split("\n")[0]) == _WHOLE_ROW
     write_examples(second, read_examples(first))
     assert first.read_bytes() == second.read_bytes()
     assert "Nuñoa".encode() in first.read_bytes()
+
+
+def test_an_answer_cites_the_documents_by_their_numbers() -> None:
+    example = Example.model_validate(_CITING)
+    assert citation(example.documents, ["pe"]) == "[1]"
+    assert citation(example.documents[::-1], ["pe"]) == "[2]"
+    assert citation(example.documents, ["cl", "pe"]) == "[1][2]"  # as shown, not as named
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"answers": ["[2]"]}, "the answer '[2]' does not cite what `cites` names; expected '[1]'"),
+        ({"cites": ["pe", "cl"]}, "cites names ['cl'], which are no gold documents"),
+        ({"documents": _ROW["documents"][::-1]}, "expected '[2]'"),
+    ],
+)
+def test_a_citation_that_is_wrong_is_refused(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        Example.model_validate(_CITING | change)
+
+
+def test_a_fact_is_stated_by_its_template() -> None:
+    fact = Fact(
+        hop=2, relation="part", subject="Bond", answer="Connery", question="Who plays {subject}?",
+        statement="{answer} plays {subject} in {other}.", other="Dr. No", subject_hop=1,
+    )  # fmt: skip
+    assert fact.state() == "Connery plays Bond in Dr. No."
+    assert fact.state("ABCD", "EFGH", "IJKL") == "EFGH plays ABCD in IJKL."
+    assert fact.state("", "", "") == " plays  in ."
+    with pytest.raises(ValueError, match="no template states the relation 'part' of hop 2"):
+        fact.model_copy(update={"statement": None}).state()
+
+
+def test_examples_are_read_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    write_examples(path, [Example.model_validate(_ROW)])
+    path.write_text(path.read_text(encoding="utf-8") + "broken\n", encoding="utf-8")
+    rows = iter_examples(path)
+    assert next(rows).id == "peru"  # what comes later is not read yet
+    with pytest.raises(ValueError, match="line 2"):
+        next(rows)
+
+
+def test_examples_are_written_one_by_one(tmp_path: Path) -> None:
+    def failing() -> Iterator[Example]:
+        yield Example.model_validate(_ROW)
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_examples(tmp_path / "train.jsonl", failing())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_distractor_with_the_answer_in_its_title_is_refused() -> None:
+    documents = [_ROW["documents"][0], _ROW["documents"][1] | {"title": "Lima, Ohio"}]
+    with pytest.raises(ValidationError, match="the distractor 'cl' contains the answer 'Lima'"):
+        Example.model_validate(_ROW | {"documents": documents})
 
 
 _JSON = st.recursive(

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from needlework.layout import Run
-from needlework.study import TASKS, UNTUNED, VARIANTS, Study, StudyError, parse_study, runs
+from needlework.layout import Run, mixture_of
+from needlework.study.parsing import StudyError, parse_study
+from needlework.study.sections import Study, runs
+from needlework.study.tasks import TASKS
+from needlework.study.values import UNTUNED, VARIANTS
 
 _SECRET = "sk-proj-4fA9x"
 _CONFIG: dict[str, Any] = {
@@ -46,7 +49,7 @@ def test_what_is_not_said_has_its_default() -> None:
     study = parse_study(_CONFIG)
     assert (study.training.rank, study.training_seeds, study.statistics.level) == (8, [0], 0.95)
     assert study.generator.base_url is None
-    assert study.tasks["factbook_lookup"].spare == 0
+    assert study.tasks.chosen()["factbook_lookup"].spare == 0
 
 
 @pytest.mark.parametrize(
@@ -95,8 +98,7 @@ def test_a_number_is_finite(given: Any) -> None:
         ),
         (
             "variants", ["real", "symbollic"],
-            "variants.1: got 'symbollic', takes one of real, high_low, low_low, symbolic; did you"
-            " mean 'symbolic'?",
+            "variants.1: got 'symbollic', takes one of real, real_limited, high_high, ",
         ),
         (
             "compute.dtype", "bf16",
@@ -138,8 +140,7 @@ def test_a_mistake_is_named_with_its_key_and_value(key: str, given: Any, problem
 def test_an_unknown_task_names_the_nearest() -> None:
     tasks = {"factbok_lookup": _CONFIG["tasks"]["factbook_lookup"]}
     assert _problems({**_CONFIG, "tasks": tasks}) == [
-        "tasks.factbok_lookup: got 'factbok_lookup', takes one of factbook_lookup; did you mean"
-        " 'factbook_lookup'?"
+        "tasks.factbok_lookup: there is no such key; did you mean 'factbook_lookup'?"
     ]
 
 
@@ -179,6 +180,34 @@ def test_the_cause_of_an_error_is_not_shown_with_the_values_it_holds() -> None:
         parse_study(_with("generator.api_key_env", _SECRET))
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("symbollic", "variants.0: got 'symbollic', takes one of "),
+        ("real:0.5+symbollic:0.5", "variants.0: got 'real:0.5+symbollic:0.5', takes one of "),
+        ("real:0.5+symbolic:0.6", "variants.0: real:0.5+symbolic:0.6: a mixture has two or more"),
+        ("real:0.5+real:0.5", "variants.0: real:0.5+real:0.5: a mixture has two or more"),
+        ("real:1", "variants.0: real:1: '1' is no share of 'real'"),
+        ("real+symbolic", "variants.0: real+symbolic: '' is no share of 'real'"),
+        (3, "variants.0: takes the name of a variant, not 3"),
+    ],
+)
+def test_a_variant_or_mixture_that_is_none(given: Any, problem: str) -> None:
+    (found,) = _problems(_CONFIG | {"variants": [given]})
+    assert found.startswith(problem)
+
+
+def test_a_mixture_has_the_shares_it_says() -> None:
+    assert mixture_of("real") == {"real": 1.0}
+    study = parse_study(_CONFIG | {"variants": ["real:0.2+symbolic:0.8"]})
+    assert mixture_of(study.variants[0]) == {"real": 0.2, "symbolic": 0.8}
+
+
+def test_a_study_without_a_task_names_the_tasks() -> None:
+    (found,) = _problems(_CONFIG | {"tasks": {}})
+    assert found == f"tasks: names none; known here: {', '.join(TASKS)}"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Client:
             failures: the file of failures; by default failures.jsonl beside the cache. Tasks that
                 share a cache need one each.
             each: called with every outcome as it comes, as for a progress bar.
-            say: takes lines about long waits.
+            say: takes a line at each look at a batch.
             timeout: seconds for one try.
             max_retries: further tries of a request whose failure may pass.
             repairs: how often a reply that is not valid for its schema is asked for again.

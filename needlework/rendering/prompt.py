@@ -98,7 +98,9 @@ def _fitted(
     best = bare
     # The parts do not add up to the whole to the token: the first try leaves a little room, and
     # what is missing or too much is tried again.
-    budget, tried = length - bare.length - round(_SPARE * length), {0}
+    left = length - bare.length
+    budget = left if fitting.all_fits(left) else left - round(_SPARE * length)
+    tried = {0}
     for _ in range(_TRIES):
         if budget in tried:
             break

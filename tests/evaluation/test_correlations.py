@@ -65,10 +65,13 @@ def test_the_reference_would_have_changed_it() -> None:
     assert _row(kept, "recall_top")["n"] == 5
 
 
-def test_the_metric_asked_for_is_used() -> None:
-    table = correlation_table(*_tables(_RUNS), reference="real", metric="exact_match")
-    assert set(table["metric"]) == {"exact_match"}
-    assert _row(table, "recall_positive")["rho"] == pytest.approx(-1)
+def test_a_task_is_correlated_by_its_own_main_metric() -> None:
+    scores, similarity = _tables(_RUNS)
+    scores["task"] = similarity["task"] = "summhay"
+    scores["metric"] = scores["metric"].replace({"f1": "citation_f1"})
+    table = correlation_table(scores, similarity, reference="real")
+    assert set(table["metric"]) == {"citation_f1"}
+    assert _row(table, "recall_positive")["rho"] == pytest.approx(1)
 
 
 def test_a_measure_that_is_undefined_leaves_its_variant_out() -> None:

@@ -33,11 +33,6 @@ def model(tiny_base: models.Base) -> Any:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_base: models.Base) -> Any:
-    return models.load_tokenizer(tiny_base)
-
-
-@pytest.fixture(scope="module")
 def examples(corpus: Corpus, tokenizer: Any) -> list[Example]:
     """Five short examples, longest first: batches are made the other way round."""
     return sorted(corpus.test + corpus.validation, key=lambda e: _size(e, tokenizer))[4::-1]

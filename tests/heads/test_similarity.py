@@ -23,7 +23,7 @@ def _probe(root: Path, run: str, means: list[list[float]]) -> Path:
     """A probe file whose mean scores are `means`, over two instances."""
     path = root / run / "probe.json"
     scores = np.array(means)
-    instances = [Instance("a", "", scores * 2), Instance("b", "", scores * 0)]
+    instances = [Instance("a", [], "", scores * 2), Instance("b", [], "", scores * 0)]
     write_scores(path, instances, [True, False], {})
     return path
 

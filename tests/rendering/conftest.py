@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from needlework.corpora.corpus import Corpus
 from needlework.examples import Document, Example, Needle
 
-_VOCABULARY = 1200
+_VOCABULARY = 2000
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 _TEMPLATES: dict[str, tuple[str | None, list[str]]] = {
@@ -76,15 +76,14 @@ def _sentencepiece_unigram(texts: Sequence[str]) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     special = ["<unk>", "<s>", "</s>"]
     trainer = UnigramTrainer(
-        vocab_size=_VOCABULARY - len(_BYTES), special_tokens=special, unk_token="<unk>",
+        vocab_size=_VOCABULARY, special_tokens=special, unk_token="<unk>",
         show_progress=False,
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
-    scores = {piece: 0.0 for piece in special} | dict.fromkeys(_BYTES, -20.0)
-    pieces = tokenizer.get_vocab()
-    ranked = sorted(set(pieces) - set(scores), key=lambda piece: pieces[piece])
-    scores |= {piece: -1.0 - 0.01 * rank for rank, piece in enumerate(ranked)}
-    tokenizer = Tokenizer(algorithms.Unigram(list(scores.items()), unk_id=0, byte_fallback=True))
+    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
+    rare = min(score for _, score in pieces) - 10
+    pieces += [[byte, rare] for byte in _BYTES]
+    tokenizer = Tokenizer(algorithms.Unigram([*map(tuple, pieces)], unk_id=0, byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = _decoder()
     return _only_special(tokenizer, special)
@@ -115,8 +114,7 @@ _FAMILIES = {
 def _name(rng: random.Random) -> str:
     return "".join(rng.choices("ABCDEFGHIJKLMNOPQRSTUVW", k=4))
 
-
-Readers = Mapping[tuple[str, str], PreTrainedTokenizerFast]
+Reader = Callable[[str, str], PreTrainedTokenizerFast]
 
 
 @pytest.fixture(scope="session")
@@ -127,14 +125,14 @@ def texts(corpus: Corpus) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def readers(texts: list[str]) -> Readers:
+def reader(texts: list[str]) -> Reader:
     """Tokenizers trained on the texts and on names, by family and chat template."""
-    names = [f"{_name(random.Random(i))} {_name(random.Random(-i))}" for i in range(2000)]
+    names = [f"{_name(random.Random(i))} {_name(random.Random(-i))}" for i in range(500)]
     made = {}
     for family, train in _FAMILIES.items():
         trained = train([*texts, *names]).to_str()
         for name, (template, marks) in _TEMPLATES.items():
-            reader = PreTrainedTokenizerFast(
+            fast = PreTrainedTokenizerFast(
                 tokenizer_object=Tokenizer.from_str(trained),
                 unk_token=None if family == "byte-level" else "<unk>",
                 bos_token="<s>",
@@ -142,9 +140,9 @@ def readers(texts: list[str]) -> Readers:
                 extra_special_tokens=marks,
                 clean_up_tokenization_spaces=False,
             )
-            reader.chat_template = template
-            made[family, name] = reader
-    return made
+            fast.chat_template = template
+            made[family, name] = fast
+    return lambda family, template: made[family, template]
 
 
 Draw = Callable[[str, int], Iterator[Document]]

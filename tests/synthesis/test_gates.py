@@ -92,11 +92,10 @@ def test_a_rewrite_of_the_fact_passes(sentence: str, one: Fact) -> None:
         ("lost the insight", "Ferries carried more people in May.", _INSIGHT),
         ("lost the insight", "Ferries carried 12,401 more people in May.", _INSIGHT),
         ("lost the insight", "There were 12,400 and ferries.", _INSIGHT),
-        ("lost the insight", "", _INSIGHT.model_copy(update={"answer": "x"})),
     ],
 )
 def test_every_reason_for_a_refusal(reason: str, sentence: str, one: Fact) -> None:
-    assert refusal(sentence, one) == (reason if sentence else "empty")
+    assert refusal(sentence, one) == reason
 
 
 def test_four_times_the_statement_is_not_too_long() -> None:

@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install demo test test-slow lint format schema lock bench-demo unlock clean
+.PHONY: help install demo test test-slow lint format schema lock bench-demo bench-data bench-client unlock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,13 @@ lock: ## resolve the newest packages in a fresh environment and pin them
 
 bench-demo: $(INSTALLED) ## time the default study from nothing
 	bash workflow/bench_demo.sh
+
+bench-data: $(INSTALLED) ## time the paper's symbolic set; with QUESTIONS and PASSAGES mdqa, too
+	python workflow/bench_symbolic.py
+	$(if $(QUESTIONS),python workflow/bench_mdqa.py --questions $(QUESTIONS) --passages $(PASSAGES))
+
+bench-client: $(INSTALLED) ## time the language model client against a server on this machine
+	python workflow/bench_client.py
 
 unlock: $(INSTALLED) ## after a power cut: take the lock of a run that is no longer there
 	snakemake --unlock

@@ -8,21 +8,24 @@ import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from copy import deepcopy
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from needlework import study as sections
-from needlework.corpora.factbook import capacity
+from needlework.corpora.tasks import TASKS
 from needlework.planning import flags, load_study
+from needlework.study import sections
+from needlework.study import tasks as sections_of_tasks
+from needlework.study.parsing import StudyError
 
 _CONFIG: dict[str, Any] = {
     "name": "small",
     "models": {"tiny": {"source": "tiny-random-llama"}},
-    "tasks": {"factbook_lookup": {"train": 8, "validation": 3, "test": 8, "documents": 3}},
+    "tasks": {"factbook_lookup": {"train": 8, "validation": 3, "test": 8}},
     "variants": ["real"],
     "length": 2048,
 }
@@ -31,7 +34,7 @@ _CONFIG: dict[str, Any] = {
 def _problems(changes: dict[str, Any], **task: int) -> list[str]:
     config = deepcopy(_CONFIG) | changes
     config["tasks"]["factbook_lookup"] |= task
-    with pytest.raises(sections.StudyError) as caught:
+    with pytest.raises(StudyError) as caught:
         load_study(config)
     return [line.removeprefix("  - ") for line in str(caught.value).split("\n")[1:]]
 
@@ -53,29 +56,52 @@ def test_studies_are_shipped() -> None:
     assert {"config.yaml", "studies/smoke.yaml"} <= set(_SHIPPED)
 
 
-@pytest.mark.parametrize("split", ["validation", "test"])
-def test_more_examples_than_the_corpus_has_are_refused(split: str) -> None:
-    most = capacity(documents=3, seed=0)[split]
-    assert _problems({}, **{split: most + 1}) == [
-        f"tasks.factbook_lookup.{split}: got {most + 1}, the corpus has {most} examples of 3"
-        " documents in this split; take at most that many"
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    task = {"train": 1, "validation": 1, "test": 1, "path": "none.jsonl", "passages": str(tmp_path)}
+    config = deepcopy(_CONFIG) | {"tasks": {"mdqa": task}}
+    with pytest.raises(StudyError) as caught:
+        load_study(config)
+    assert str(caught.value).split("\n")[1:] == [
+        "  - tasks.mdqa.path: there is no none.jsonl; name a file, or null to download"
     ]
-    config = deepcopy(_CONFIG)
-    config["tasks"]["factbook_lookup"][split] = most
-    load_study(config)
 
 
-def test_spare_examples_count_as_training_examples() -> None:
-    most = capacity(documents=3, seed=0)["train"]
-    (problem,) = _problems({}, train=most - 9, spare=10)
-    assert problem.startswith(f"tasks.factbook_lookup.train + spare: got {most + 1}, the corpus")
+def test_a_task_without_training_examples_is_refused() -> None:
+    config = deepcopy(_CONFIG) | {"tasks": {"flenqa": {"test": 5}}}
+    with pytest.raises(StudyError) as caught:
+        load_study(config)
+    assert [line.split(";")[0] for line in str(caught.value).split("\n")[1:]] == [
+        "  - tasks.flenqa.train: got 0", "  - tasks.flenqa.validation: got 0",
+    ]  # fmt: skip
 
 
-def test_the_capacity_is_that_of_the_seed_and_the_documents() -> None:
-    most = capacity(documents=36, seed=11)["validation"]
-    assert most < capacity(documents=3, seed=11)["validation"]
-    (problem,) = _problems({"seed": 11}, documents=36, validation=most + 1)
-    assert f"has {most} examples of 36 documents" in problem
+@pytest.mark.parametrize(
+    ("task", "variant", "refused"),
+    [
+        ("factbook_citation", "multidoc_qa", "multidoc_qa"),
+        ("flenqa", "high_low", "high_low"),
+        ("flenqa", "real:0.5+symbolic:0.5", "symbolic"),
+    ],
+)
+def test_a_variant_that_cannot_be_made_of_a_task_is_refused(
+    task: str, variant: str, refused: str
+) -> None:
+    sizes = {"train": 1, "validation": 1, "test": 1}
+    config = deepcopy(_CONFIG) | {"tasks": {task: sizes}, "variants": [variant]}
+    with pytest.raises(StudyError) as caught:
+        load_study(config)
+    assert f"variants: {refused} cannot be made of {task}" in str(caught.value)
+
+
+def test_every_task_takes_the_keys_of_its_section() -> None:
+    assert set(TASKS) == set(sections_of_tasks.TASKS)
+    for name, source in TASKS.items():
+        field = sections_of_tasks.TasksSection.model_fields[name]
+        section = next(t for t in get_args(field.annotation) if t is not type(None))
+        taken = set(signature(source.draw).parameters)
+        assert set(section.model_fields) - {"spare"} <= taken, name
+        assert taken - set(section.model_fields) <= {"seed", "room", "threads"}, name
+        assert set(source.files) <= taken
 
 
 def test_a_length_above_the_positions_is_refused() -> None:
@@ -115,10 +141,9 @@ def test_a_model_folder_with_a_broken_config_is_named(tmp_path: Path) -> None:
 
 
 def test_problems_are_named_together() -> None:
-    problems = _problems({"models": {"a": {"source": "zzz"}}, "length": 9000}, test=10**6)
-    assert [problem.split(":")[0] for problem in problems] == [
-        "tasks.factbook_lookup.test", "models.a.source",
-    ]  # fmt: skip
+    models = {"a": {"source": "zzz"}, "b": {"source": "tiny-random-llama"}}
+    problems = _problems({"models": models, "length": 9000})
+    assert [problem.split(":")[0] for problem in problems] == ["models.a.source", "length"]
 
 
 class _Parser(BaseException):
@@ -148,7 +173,9 @@ def _parser_of(script: Path) -> ArgumentParser:
 _VALUES: dict[str, Any] = {
     "source": "a folder/with spaces & $signs", "revision": "v1", "train": 5, "validation": 4,
     "test": 3, "documents": 2, "base_url": "https://host/v1?version=1&x=(y)",
-    "api_key_env": "MY_KEY", "gradient_checkpointing": True,
+    "api_key_env": "MY_KEY", "spare": 6, "batch_api": True,
+    "requests_per_minute": 60, "tokens_per_minute": 1000, "budget_usd": 1.5,
+    "gradient_checkpointing": True,
 }  # fmt: skip
 
 
@@ -164,9 +191,11 @@ def _filled(section: type[BaseModel]) -> BaseModel:
 # The scripts that rules give a section to, and the keys that they give in another way or not.
 _TAKES: list[tuple[str, type[BaseModel], tuple[str, ...]]] = [
     ("prepare_model", sections.ModelSection, ()),
-    ("build_corpus", sections.TaskSection, ()),
-    ("build_dataset", sections.TaskSection, ("spare", "test", "documents")),
-    ("rewrite_facts", sections.GeneratorSection, ()),
+    ("build_corpus", sections_of_tasks.TaskSection, ()),
+    ("build_dataset", sections_of_tasks.TaskSection, ("spare", "test")),
+    ("rewrite_facts", sections.GeneratorSection, ("documents", "document_tokens")),
+    ("write_documents", sections.GeneratorSection, ("attempts",)),
+    ("plan_generation", sections.GeneratorSection, ()),
     ("train_adapter", sections.TrainingSection, ()),
     ("train_adapter", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
     ("score_heads", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
@@ -191,7 +220,8 @@ def test_a_script_takes_every_flag_of_its_section(
 
 def test_every_section_is_that_of_a_script() -> None:
     found = {name for name in vars(sections) if name.endswith("Section")}
-    assert found - {"_Section"} == {section.__name__ for _, section, _ in _TAKES}
+    known = {section.__name__ for _, section, _ in _TAKES} - {"TaskSection"}
+    assert found - {"Section", "TasksSection"} == known
 
 
 def test_what_is_not_set_gives_no_flag() -> None:

@@ -19,7 +19,7 @@ def add_generator_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, required=True)
     parser.add_argument("--max-tokens", type=int, required=True, help="longest rewrite")
     parser.add_argument("--concurrency", type=int, required=True, help="requests at a time")
-    parser.add_argument("--batch", action="store_true", help="ask through the Batch API")
+    parser.add_argument("--batch-api", action="store_true", help="ask through the Batch API")
     parser.add_argument("--requests-per-minute", type=int, help="at most")
     parser.add_argument("--tokens-per-minute", type=int, help="at most")
     parser.add_argument("--budget-usd", type=float, help="stop before more is spent")
@@ -35,7 +35,7 @@ def generator_of(args: Namespace, url: str | None, gguf: Path | None) -> Generat
         temperature=args.temperature,
         max_tokens=args.max_tokens,
         concurrency=args.concurrency,
-        batch=args.batch,
+        batch=args.batch_api,
         requests_per_minute=args.requests_per_minute,
         tokens_per_minute=args.tokens_per_minute,
         budget_usd=args.budget_usd,

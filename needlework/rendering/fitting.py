@@ -81,7 +81,8 @@ class Fitting:
     def cut(self, budget: int) -> Example:
         """The example with so many distractors that their blocks take about `budget` tokens."""
         whole = bisect_right(self._ends, budget) - 1
-        first, last = whole, {}
+        first = whole
+        last: dict[str, str] = {}
         if whole < len(self._documents):
             first, last = self._last(whole, budget)
         texts = {document.id: document.text for document in self._documents[:first]} | last

@@ -59,7 +59,7 @@ class GeneratorSection(Section):
         "each task; null: one on the topic of every real distractor.",
     )
     document_tokens: Count = Field(160, description="Longest written document, in tokens. Ours.")
-    batch: bool = Field(
+    batch_api: bool = Field(
         False, description="Ask through the server's Batch API: half the price, within a day."
     )
     requests_per_minute: Count | None = Field(

@@ -1,4 +1,4 @@
-"""Keys come from the environment and go to the server, and nowhere else; prompts stay out of logs."""
+"""Keys go from the environment to the server and nowhere else; prompts stay out of failures."""
 
 from __future__ import annotations
 

@@ -90,9 +90,7 @@ def _sentencepiece_unigram(texts: Sequence[str]) -> Tokenizer:
 
 
 def _decoder() -> decoders.Decoder:
-    return decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
+    return decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
 
 
 def _only_special(tokenizer: Tokenizer, special: list[str]) -> Tokenizer:
@@ -113,6 +111,7 @@ _FAMILIES = {
 
 def _name(rng: random.Random) -> str:
     return "".join(rng.choices("ABCDEFGHIJKLMNOPQRSTUVW", k=4))
+
 
 Reader = Callable[[str, str], PreTrainedTokenizerFast]
 
@@ -198,7 +197,8 @@ def make() -> Make:
             answers=list(answers),
             documents=list(documents),
             needles=[
-                Needle(document=d, start=start, end=end, role="insight") for d, start, end in needles
+                Needle(document=d, start=start, end=end, role="insight")
+                for d, start, end in needles
             ],
             cluster="c",
             source={"fields": dict(fields or {})},

@@ -47,8 +47,8 @@ def test_heads_that_never_copy_are_drawn(tmp_path: Path) -> None:
 
 def test_recall_figure_names_an_undefined_correlation(tmp_path: Path) -> None:
     points = pd.DataFrame(
-        {"model": "m", "task": "t", "variant": v, "seed": 0, "recall_positive": x, "metric": "f1", "mean": 0.2,
-         "low": 0.1, "high": 0.3}
+        {"model": "m", "task": "t", "variant": v, "seed": 0, "recall_positive": x,
+         "metric": "f1", "mean": 0.2, "low": 0.1, "high": 0.3}
         for v, x in (("untuned", np.nan), ("real", 1.0), ("symbolic", 0.2))
     )  # fmt: skip
     correlations = pd.DataFrame(

@@ -45,9 +45,9 @@ def _rewrites(examples: Sequence[Example]) -> dict[str, Rewrite]:
 
 @pytest.fixture
 def builder(tokenizer: Any, room: Room, corpus: Corpus) -> Builder:
-    """For the tiny model alone, with nothing to overlap with."""
+    """For the tiny model alone, with nothing to overlap with; all is shown, so that it is fast."""
     materials = Materials(room, 3, NAMES, _rewrites(corpus.train))
-    return Builder(materials, {"tiny": tokenizer}, 1500, EvaluationData.of([]))
+    return Builder(materials, {"tiny": tokenizer}, 6000, EvaluationData.of([]), fills=False)
 
 
 def _uncovered(examples: Sequence[Example], places: Sequence[int]) -> list[Example]:
@@ -108,9 +108,6 @@ def test_an_error_of_a_worker_reaches_the_caller(
 
 
 def test_a_worker_is_another_process(builder: Builder, corpus: Corpus) -> None:
-    def names() -> list[str]:
-        raise AssertionError(f"read in {os.getpid()}")
-
     class Names(list[str]):
         def __len__(self) -> int:
             raise ValueError(f"read in {os.getpid()}")
@@ -155,9 +152,7 @@ def test_a_mixture_has_its_shares_in_an_order_drawn_by_the_seed(
 def test_the_same_question_and_answer_is_not_made_twice(builder: Builder, corpus: Corpus) -> None:
     twin = corpus.train[0].model_copy(update={"id": "twin"})
     examples = [corpus.train[0], twin, *corpus.train[1:]]
-    told = replace(
-        builder, materials=replace(builder.materials, rewrites=_rewrites(examples))
-    )  # fmt: skip
+    told = replace(builder, materials=replace(builder.materials, rewrites=_rewrites(examples)))
     results = list(build_all(told, "high_low", examples, 3, 1))
     assert _refused(results) == [("twin", "the same question and answer again")]
     assert len(_made(results)) == 3
@@ -182,7 +177,8 @@ def test_an_example_that_overlaps_with_the_evaluation_is_refused(
     assert reasons("high_low", third.model_copy(update={**plain, "question": "x"})) == [HAS_ANSWER]
     filler = _made(list(build_all(builder, "low_low", corpus.train[:1], 1, 1)))[0]
     other = filler.model_copy(update={"question": "x", "answers": ["x"]})
-    assert reasons("high_low", other) == [SHARES_WORDS] * 5
+    assert set(reasons("high_low", other)) == {SHARES_WORDS}  # as all filler does
+    assert reasons("high_repeated", other) == []
     assert reasons("real", third) == []  # of another split of its task
 
 
@@ -208,8 +204,8 @@ def test_every_model_reads_each_example_in_its_length(tokenizer: Any, corpus: Co
     room = Room(list(both.values()), 1500)
     materials = Materials(room, 3, NAMES)
     builder = Builder(materials, both, 1500, EvaluationData.of([]))
-    results = list(build_all(builder, "low_low", corpus.train, 4, 1))
-    assert len(_made(results)) == 4
+    results = list(build_all(builder, "low_repeated", corpus.train, 2, 1))
+    assert len(_made(results)) == len(results) == 2
     for result in results:
         assert isinstance(result, Checked)
         for name, reader in both.items():
@@ -229,7 +225,7 @@ def test_what_a_model_cannot_read_is_refused(builder: Builder, tokenizer: Any) -
     def reasons(told: Builder) -> list[str]:
         return [reason for _, reason in _refused(list(build_all(told, "real", examples, 1, 1)))]
 
-    short = replace(builder, tokenizers=both)
+    short = replace(builder, tokenizers=both, fills=True)
     assert reasons(short) == ["shorter than 99 % of the length"]
     assert reasons(replace(short, fills=False)) == []
     # The bytes of it take more than 200 tokens, the words do not.

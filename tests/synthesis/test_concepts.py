@@ -27,7 +27,9 @@ def _templated(example: Example, seed: int = 0, context: str = "") -> Concept:
 
 
 def _changed(example: Example, number: int, **update: object) -> Example:
-    facts = [f.model_copy(update=update if i == number else {}) for i, f in enumerate(example.facts)]
+    facts = [
+        f.model_copy(update=update if i == number else {}) for i, f in enumerate(example.facts)
+    ]
     return example.model_copy(update={"facts": facts})
 
 

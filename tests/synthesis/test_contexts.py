@@ -17,7 +17,12 @@ from needlework.examples import Document, Example
 from needlework.rendering.room import Room
 from needlework.synthesis.concepts import Concept, Statement, parts_of, rewritten, templated
 from needlework.synthesis.contexts import (
-    FILLER, PASSAGE, Context, answers_shown, at_depths, repeated,
+    FILLER,
+    PASSAGE,
+    Context,
+    answers_shown,
+    at_depths,
+    repeated,
 )  # fmt: skip
 from tests.synthesis import by_hand
 from tests.synthesis.by_hand import SHAPES, all_shapes

@@ -76,9 +76,7 @@ def _counted(example: Example) -> Counter[str]:
 
 
 @settings(max_examples=60)
-@given(
-    name=st.sampled_from(EXTRACTIVE), seed=st.integers(0, 2**32), length=st.integers(256, 3000)
-)
+@given(name=st.sampled_from(EXTRACTIVE), seed=st.integers(0, 2**32), length=st.integers(256, 3000))
 def test_the_look_up_gives_the_answer_step_by_step(name: str, seed: int, length: int) -> None:
     made = _made(all_shapes()[name], seed, length)
     values = _followed(made)

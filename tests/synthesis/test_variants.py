@@ -22,7 +22,12 @@ from needlework.synthesis.concepts import parts_of, stands
 from needlework.synthesis.contexts import FILLER, PASSAGE, topic_of
 from needlework.synthesis.rewriting import Rewrite
 from needlework.synthesis.variants import (
-    MAKERS, REAL, REWRITTEN, WRITTEN, Materials, possible_variants,
+    MAKERS,
+    REAL,
+    REWRITTEN,
+    WRITTEN,
+    Materials,
+    possible_variants,
 )  # fmt: skip
 from tests.synthesis import by_hand
 from tests.synthesis.by_hand import EXTRACTIVE, SHAPES, all_shapes

@@ -10,9 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from needlework.examples import read_examples
+from needlework.provenance import file_hash
 from tests.workflow.running import snakemake
 
 RESULTS = Path("results/smoke")
+VARIANTS = ["real", "high_high", "low_low", "real:0.5+symbolic:0.5"]
 TRAINED = ["train_adapter", "score_heads", "predict_answers"]
 BELOW = ["compare_heads", "compute_statistics", "render_report"]
 
@@ -43,19 +46,13 @@ def test_the_report_needs_no_other_file(ran: Path) -> None:
     # Links go within the page, and images are in it; the rest would need a network or a folder.
     assert not re.search(r"""(src|href)=["'](?!#|data:image/png;base64,)""", page)
     assert "url(http" not in page
-    for variant in ("real", "high_low", "low_low", "symbolic"):
+    for variant in VARIANTS:
         assert f"<h3>{variant}" in page
 
 
 def test_every_item_is_scored_for_every_run(ran: Path) -> None:
     scores = pd.read_csv(ran / RESULTS / "statistics/scores.csv")
-    assert list(scores["variant"].unique()) == [
-        "untuned",
-        "real",
-        "high_low",
-        "low_low",
-        "symbolic",
-    ]
+    assert list(scores["variant"].unique()) == ["untuned", *VARIANTS]
     assert set(scores["metric"]) == {"f1", "exact_match"}
     assert (scores["n"] == 8).all()
     comparisons = pd.read_csv(ran / RESULTS / "statistics/comparisons.csv")
@@ -65,11 +62,63 @@ def test_every_item_is_scored_for_every_run(ran: Path) -> None:
 
 def test_failed_rewrites_are_counted_and_enter_no_data(ran: Path) -> None:
     folder = ran / RESULTS
-    report = json.loads((folder / "generations/factbook_lookup/generation.json").read_text())
+    report = json.loads((folder / "generations/factbook_lookup/rewrites.json").read_text())
     assert report["kept"] + report["failed"] == report["asked"] == 8 + 8 + 3
-    train = (folder / "datasets/factbook_lookup/high_low/train.jsonl").read_text().splitlines()
+    train = (folder / "datasets/factbook_lookup/high_high/train.jsonl").read_text().splitlines()
     made = {json.loads(line)["id"] for line in train}
     assert not made & set(report["failed_ids"])
+
+
+def test_written_documents_are_counted_and_asked_for_once_each(ran: Path) -> None:
+    folder = ran / RESULTS / "generations/factbook_lookup"
+    report = json.loads((folder / "documents.json").read_text())
+    rows = [json.loads(line) for line in (folder / "documents.jsonl").read_text().splitlines()]
+    assert len({row["topic"] for row in rows}) == len(rows) == report["asked"]
+    assert report["kept"] == sum(row["text"] is not None for row in rows)
+    assert report["usage"]["requests"] == report["asked"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_dataset_is_what_its_card_says(ran: Path, variant: str) -> None:
+    folder = ran / RESULTS / "datasets/factbook_lookup" / variant
+    record = json.loads((folder / "dataset.json").read_text())
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for split, counts in record["splits"].items():
+        path = folder / f"{split}.jsonl"
+        assert counts["sha256"] == file_hash(path)
+        examples = read_examples(path)
+        assert len(examples) == counts["made"]
+        skipped = sum(map(len, counts["skipped"].values()))
+        assert counts["considered"] == counts["made"] + skipped
+        assert counts["sha256"] in card
+        assert counts["tokens"]["tiny"]["max"] <= 2048 < counts["tokens"]["tiny"]["min"] / 0.99 + 1
+    first = read_examples(folder / "train.jsonl")[0]
+    assert f"⟦{first.needle_text(first.needles[0])}⟧" in card
+    if variant == "real:0.5+symbolic:0.5":
+        assert record["splits"]["train"]["parts"] == {"real": 4, "symbolic": 4}
+
+
+def test_a_plan_counts_what_is_not_in_the_cache(ran: Path) -> None:
+    output = snakemake(ran, "plan_generation")
+    report = json.loads((ran / RESULTS / "generations/plan.json").read_text())
+    assert report["factbook_lookup/rewrites"]["requests"] == 0  # all were asked by the run
+    assert report["factbook_lookup/rewrites"]["cached"] == 8 + 8 + 3
+    assert "factbook_lookup, documents: 0 requests to smollm2-135m-instruct" in output
+
+
+def test_a_dataset_is_exported_as_chats(ran: Path) -> None:
+    target = f"{RESULTS}/chats/tiny/factbook_lookup/low_low/openai-train.jsonl"
+    snakemake(ran, "--", target)
+    rows = [json.loads(line) for line in (ran / target).read_text(encoding="utf-8").splitlines()]
+    examples = read_examples(ran / RESULTS / "datasets/factbook_lookup/low_low/train.jsonl")
+    assert [[m["role"] for m in row["messages"]] for row in rows] == [
+        ["system", "user", "assistant"]
+    ] * len(examples)
+    for row, example in zip(rows, examples, strict=True):
+        system, user, assistant = (message["content"] for message in row["messages"])
+        assert assistant == example.answers[0]
+        assert f"Question: {example.question}" in user
+        assert example.needle_text(example.needles[0]) in user
 
 
 def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
@@ -88,6 +137,16 @@ def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
         ),
         ("needlework/statistics.py", {"compute_statistics": 1, "render_report": 1}),
         ("scripts/compare_heads.py", dict.fromkeys(BELOW, 1)),
+        (
+            "needlework/synthesis/card.py",
+            {"build_dataset": 4} | dict.fromkeys(TRAINED, 4) | dict.fromkeys(BELOW, 1),
+        ),
+        (
+            "needlework/synthesis/prompts/write_document.j2",
+            {"rewrite_facts": 1, "write_documents": 1, "build_dataset": 4}
+            | dict.fromkeys(TRAINED, 4)
+            | dict.fromkeys(BELOW, 1),
+        ),
     ],
 )
 def test_an_edit_reruns_what_rests_on_it_and_nothing_else(

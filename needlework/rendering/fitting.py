@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ENDS = {
     "word": (re.compile(r"(?<=\w)(?=\s)|(?<=[.,;:!?])(?=\s)"), ""),
     "sentence": (re.compile(r"(?<=[.!?])(?=\s)"), ""),
-    "entry": (re.compile(r"(?=, (?:\(|[^\s(),]+: ))"), "}"),
+    "entry": (re.compile(r"(?=, (?:\d+|\([\d, ]+\)|'[^']*'): )"), "}"),
 }
 # So many ends of distractors are tried together, to come close to a length; then so many.
 _ENDS_TO_TRY = (40, 200)

@@ -59,13 +59,15 @@ class Rendered(NamedTuple):
 def render(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) -> Rendered:
     """Render `example` so that prompt and answer take at most `length` tokens.
 
-    With distractors enough, they take no less than 99 % of it. Distractors are left out in an
-    order drawn at random, but always the same for one example, or from the end where the style
-    says so; the end of one or two is cut off, by their own smallest unit. The documents keep their
-    order, so the needle's depth stays as it was drawn.
+    With distractors enough, they take no less than 99 % of it, unless the units are too large for
+    a short length: `length` of the result tells. Distractors are left out in an order drawn at
+    random, but always the same for one example, or from the end where the style says so; the end
+    of some is cut off, by their own smallest unit. The documents keep their order, so the needle's
+    depth stays as it was drawn. No text becomes a control token: `chat.tokens` says how.
 
     Raises:
-        ValueError: the gold documents alone do not fit, or a needle is not found in the tokens.
+        ValueError: what is never cut does not fit, the chat template changes the message, a field
+            of the style is missing, or a needle is not found in the tokens.
     """
     style = style_of(example)
     if style.whole:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -170,7 +170,7 @@ def test_an_example_that_overlaps_with_the_evaluation_is_refused(
         return [reason for _, reason in _refused(results)]
 
     third = corpus.train[2]
-    plain = {"documents": [], "needles": []}
+    plain: dict[str, Any] = {"documents": [], "needles": []}
     assert reasons("high_low", third.model_copy(update={**plain, "answers": ["x"]})) == [
         ASKS_QUESTION
     ]
@@ -260,4 +260,4 @@ def test_a_histogram_counts_every_value_once(values: list[int]) -> None:
         for low, high in zip(edges, ends, strict=True)
     ]  # fmt: skip
     assert sum(counts) == len(values)
-    assert len({b - a for a, b in zip(edges, edges[1:], strict=False)}) <= 1
+    assert len({b - a for a, b in pairwise(edges)}) <= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -88,7 +88,7 @@ def test_the_answer_of_a_hop_is_the_subject_of_the_next(hops: int) -> None:
     concept = _templated(example)
     pairs = [_names(statement.sentence) for statement in concept.statements]
     assert all(len(set(pair)) == 2 for pair in pairs)
-    for (_, answer), (subject, _) in zip(pairs, pairs[1:], strict=False):
+    for (_, answer), (subject, _) in pairwise(pairs):
         assert answer == subject  # though the facts say "Netherlands" and "the Netherlands"
     assert len({name for pair in pairs for name in pair}) == hops + 1
     assert concept.names["the Netherlands"] == concept.names["Netherlands"]

@@ -187,7 +187,7 @@ def test_where_nothing_could_be_made_the_error_counts_the_reasons(
 def test_an_empty_corpus_is_an_error_too(builder: Builder, folder: Path) -> None:
     for split in WANTED:
         write_examples(folder / f"corpus/{split}.jsonl", [])
-    with pytest.raises(ValueError, match="could be made of .*corpus: it has none"):
+    with pytest.raises(ValueError, match=r"could be made of .*corpus: it has none"):
         _write(builder, folder)
 
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from needlework.corpora.downloads import load_sources
 from needlework.corpora.tasks import TASKS
 from needlework.planning import flags, load_study
 from needlework.study import sections
@@ -234,3 +235,12 @@ def test_what_is_not_set_gives_no_flag() -> None:
 def test_a_list_is_one_flag() -> None:
     section = sections.TrainingSection(target_modules=["q_proj", "v_proj"])
     assert " --target-modules q_proj v_proj --learning-rate 0.0001 " in flags(section)
+
+
+def test_what_a_task_reads_is_what_its_source_has() -> None:
+    sources = load_sources()
+    for name, source in TASKS.items():
+        for file in source.files.values():
+            folder, _, path = file.partition("/")
+            listed = [entry.path for entry in sources[folder].files]
+            assert path in listed or not path, name  # a task may read the whole folder

@@ -55,6 +55,6 @@ TASKS: dict[str, TaskSource] = {
         test_path="musique/musique_ans_v1.0_dev.jsonl",
     ),
     "summhay": _source(summhay, path="summhay"),
-    "flenqa": _source(flenqa, path="flenqa/flenqa.jsonl"),
+    "flenqa": _source(flenqa, path="flenqa/FLenQA_hf.jsonl"),
     "jsonl": _source(jsonl),
 }

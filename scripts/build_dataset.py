@@ -35,7 +35,13 @@ def main() -> None:
         documents=read_written(args.documents) if args.documents else {},
     )
     evaluation = EvaluationData.of(iter_examples(args.corpus / "test.jsonl"))
-    records = [json.loads(p.read_text(encoding="utf-8")) for p in args.generations]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in args.generations]
+    told = {
+        f"{record['kind']}, {key}": value
+        for record in records
+        for key, value in (record | record["usage"]).items()
+        if key in ("model", "server", "asked", "kept", "requests", "usd") or key.endswith("_tokens")
+    }
     write_dataset(
         Builder(materials, tokenizers, args.length, evaluation, fills=not args.unfilled),
         args.variant,
@@ -43,7 +49,7 @@ def main() -> None:
         {"train": args.train, "validation": args.validation},
         args.output,
         workers=args.threads,
-        generator={record["kind"]: record for record in records} or None,
+        generator=told or None,
     )
 
 

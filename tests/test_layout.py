@@ -79,6 +79,7 @@ def test_shares_of_hundredths_always_add_up(numbers: list[int]) -> None:
         ("real:0.5", "two or more different parts whose shares add up to 1, not to 0.5"),
         ("real:0.5+symbolic:0.4", "whose shares add up to 1, not to 0.9"),
         ("real:0.5+symbolic:0.6", "whose shares add up to 1, not to 1.1"),
+        ("real:0.5+real:0.5+symbolic:0.5", "two or more different parts"),
         ("real:0.5+real:0.5", "two or more different parts"),
     ],
 )

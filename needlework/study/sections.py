@@ -32,7 +32,7 @@ class GeneratorSection(Section):
 
     base_url: str | None = Field(
         None,
-        pattern=r"^https?://",
+        pattern=r"^https?://[^@\s]+$",  # keys and passwords have no place in a study
         description="Address of the server, ending in /v1; null starts one on this machine's "
         "loopback address with the bundled model.",
     )

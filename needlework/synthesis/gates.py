@@ -11,6 +11,8 @@ from needlework.text import contains_answer, normalise_answer
 _LONGEST = 4
 # So much of an insight's longer words stands in a sentence that says the same.
 _KEPT = 0.5
+# Without the mark after it: "in 2020." is kept by "in 2020, ".
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Words of any question or statement, which say nothing of the relation.
 _COMMON = {"what", "which", "does", "that", "with", "from", "date"}
 
@@ -83,8 +85,7 @@ def _lost(sentence: str, fact: Fact) -> str | None:
 
 
 def _keeps(sentence: str, insight: str) -> bool:
-    numbers = set(re.findall(r"\d[\d.,]*", insight))
-    if not numbers <= set(re.findall(r"\d[\d.,]*", sentence)):
+    if not set(_NUMBER.findall(insight)) <= set(_NUMBER.findall(sentence)):
         return False
     wanted = _stems(insight)
     return len(_stems(sentence) & wanted) >= _KEPT * len(wanted)

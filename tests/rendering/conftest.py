@@ -21,13 +21,13 @@ _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _TEMPLATES: dict[str, tuple[str | None, list[str]]] = {
     "chatml": (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
-        "{% endfor %}<|im_start|>assistant\n",
+        "{% endfor %}{{ '<|im_start|>assistant\n' }}",
         ["<|im_start|>", "<|im_end|>"],
     ),
     "llama3": (  # strips the message
         "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>"
         "\n\n{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}",
         ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
     ),
     "mistral": (

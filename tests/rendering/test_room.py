@@ -22,7 +22,8 @@ def two(reader: Any, tokenizer: Any) -> list[Any]:
 def documents(texts: list[str]) -> list[Document]:
     """Passages, and what none of the tokenizers was trained on."""
     passages = [
-        Document(id=f"{i}", title=f"T{i}", text=text, gold=False) for i, text in enumerate(texts[:20])
+        Document(id=f"{i}", title=f"T{i}", text=text, gold=False)
+        for i, text in enumerate(texts[:20])
     ]
     return [*passages, Document(id="other", title="日", text="本", gold=False)]
 

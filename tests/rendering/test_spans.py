@@ -5,13 +5,14 @@ The reference counts the bytes that each token stands for, and knows nothing of 
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import normalizers
+from tokenizers import AddedToken, normalizers
 
 from needlework.examples import Document, citation
 from needlework.rendering.prompt import Rendered, message_of, render
@@ -19,8 +20,9 @@ from needlework.rendering.prompt import Rendered, message_of, render
 _LONG = 100_000
 _NAMES = ["<|im_end|>", "<|im_start|>user", "</s>", "<s>", "[INST]", "[/INST]", "<|eot_id|>"]
 _WORDS = [
-    "pear", "Nuñoa", "日本", "東京 1945", "🍐", "👩‍👩‍👧‍👦", "e\u0301\u0323", "\u200b", "x\u200d", "ﬁ", "  ", " ", "\n",
-    "\n\n", "\t", "𝔘", "{braces}", "a.b", "1234567", "The grass is green.", "the", *_NAMES,
+    "pear", "Nuñoa", "日本", "東京 1945", "🍐", "👩‍👩‍👧‍👦", "e\u0301\u0323", "\u200b", "x\u200d",
+    "ﬁ", "  ", " ", "\n", "\n\n", "\t", "𝔘", "{braces}", "a.b", "1234567", "The grass is green.",
+    "the", *_NAMES,
 ]  # fmt: skip
 _TEXTS = st.lists(
     st.sampled_from(_WORDS)
@@ -197,8 +199,6 @@ def test_no_text_becomes_a_control_token(
 def test_marks_of_the_template_are_control_tokens_even_when_they_are_not_special(
     reader: Any, make: Any
 ) -> None:
-    import copy
-
     tokenizer = copy.deepcopy(reader("byte-level", "none"))
     tokenizer.add_tokens(["<User>", "<tool>", "user", "\n"])
     tokenizer.chat_template = "<User>\nuser {{ messages[0]['content'] }}"
@@ -206,6 +206,26 @@ def test_marks_of_the_template_are_control_tokens_even_when_they_are_not_special
     prompt = tokenizer.decode(render(make([document]), tokenizer, _LONG).prompt)
     assert prompt.count("<User>") == 1
     assert " *User> and <tool> and user\n" in prompt
+
+
+def test_a_character_without_a_token_is_no_control_token(reader: Any, make: Any) -> None:
+    tokenizer = copy.deepcopy(reader("sentencepiece-bpe", "chatml"))
+    tokenizer.backend_tokenizer.model.byte_fallback = False
+    tokenizer.add_tokens(["*"])
+    document = Document(id="d", title="", text="a 🍐 tree", gold=True)
+    (span,) = (r := render(make([document], [("d", 2, 3)]), tokenizer, _LONG)).needles
+    assert set(r.prompt[span.start : span.end]) >= {tokenizer.unk_token_id}
+
+
+def test_a_mark_that_takes_the_space_after_it_stays_a_mark(reader: Any, make: Any) -> None:
+    tokenizer = copy.deepcopy(reader("byte-level", "none"))
+    tokenizer.add_tokens([AddedToken("<|user|>", rstrip=True)], special_tokens=True)
+    tokenizer.chat_template = "<|user|>\n{{ messages[0]['content'] }}"
+    document = Document(id="d", title="", text="  pear", gold=True)
+    rendered = render(make([document], [("d", 2, 6)], style="flenqa-pir"), tokenizer, _LONG)
+    assert rendered.prompt[0] == tokenizer.convert_tokens_to_ids("<|user|>")
+    (span,) = rendered.needles
+    assert tokenizer.decode(rendered.prompt[span.start : span.end]) == "pear"
 
 
 def test_a_control_token_in_a_text_costs_one_character(reader: Any, make: Any) -> None:
@@ -219,8 +239,6 @@ def test_a_control_token_in_a_text_costs_one_character(reader: Any, make: Any) -
 
 
 def test_what_a_tokenizer_normalises_is_found_in_its_normal_form(reader: Any, make: Any) -> None:
-    import copy
-
     tokenizer = copy.deepcopy(reader("sentencepiece-unigram", "chatml"))
     tokenizer.backend_tokenizer.normalizer = normalizers.NFKC()
     text = "the ﬁrst of ①② and Ｔｏｋｙｏ is e\u0301clair"
@@ -257,8 +275,6 @@ def test_a_template_that_strips_the_message_moves_no_span(
 def test_a_template_that_changes_the_message_is_refused(
     reader: Any, make: Any, template: str
 ) -> None:
-    import copy
-
     tokenizer = copy.deepcopy(reader("byte-level", "none"))
     tokenizer.chat_template = template
     example = make([Document(id="d", title="", text="pear", gold=True)], name="seven")
@@ -267,10 +283,8 @@ def test_a_template_that_changes_the_message_is_refused(
 
 
 def test_a_needle_that_no_token_shows_is_an_error(reader: Any, make: Any) -> None:
-    import copy
-
     tokenizer = copy.deepcopy(reader("sentencepiece-unigram", "chatml"))
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
     document = Document(id="d", title="", text="pear \u200b tree", gold=True)
-    with pytest.raises(ValueError, match="^seven: no token overlaps the characters"):
+    with pytest.raises(ValueError, match=r"^seven: no token overlaps the characters"):
         render(make([document], [("d", 5, 6)], name="seven"), tokenizer, _LONG)

@@ -12,7 +12,9 @@ from needlework.examples import Document
 from needlework.rendering.prompt import message_of
 from needlework.rendering.styles import style_of, styles
 
-_TEXTS = st.text(max_size=12) | st.sampled_from(["{", "}", "{text}", "{title}", "{0}", "{number!r}"])
+_TEXTS = st.text(max_size=12) | st.sampled_from(
+    ["{", "}", "{text}", "{title}", "{0}", "{number!r}"]
+)
 _FIELDS = {"rule": "If A then B."}
 
 
@@ -70,7 +72,7 @@ def test_a_document_without_a_title_has_no_head_for_it() -> None:
 
 
 def test_an_unknown_style_is_named_with_those_there_are(make: Any) -> None:
-    with pytest.raises(ValueError, match="^made: there is no style 'document'; known: ") as caught:
+    with pytest.raises(ValueError, match=r"^made: there is no style 'document'; known: ") as caught:
         style_of(make([_document("x")], style="document"))
     listed = str(caught.value).rpartition("known: ")[2].split(", ")
     assert listed == list(styles())
@@ -78,7 +80,7 @@ def test_an_unknown_style_is_named_with_those_there_are(make: Any) -> None:
 
 
 def test_a_field_that_a_style_needs_is_asked_for(make: Any) -> None:
-    with pytest.raises(ValueError, match="^made: the style 'flenqa-ruletaker' needs the field 'r"):
+    with pytest.raises(ValueError, match=r"^made: the style 'flenqa-ruletaker' needs the field 'r"):
         message_of(make([_document("x")], style="flenqa-ruletaker"))
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise, product
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from needlework.corpora.corpus import Corpus
@@ -249,6 +249,8 @@ def test_the_tokens_of_a_needle_show_its_text_and_no_more(name: str, tokenizer: 
 
 
 @given(st.lists(st.integers(0, 10**6) | st.integers(99, 120), min_size=1, max_size=50))
+@example([0, 1])
+@example([0, 9, 10, 20])
 def test_a_histogram_counts_every_value_once(values: list[int]) -> None:
     bins = histogram(values)
     edges, counts = bins["edges"], bins["counts"]

@@ -96,6 +96,18 @@ def test_the_answer_of_a_hop_is_the_subject_of_the_next(hops: int) -> None:
     assert concept.question == example.question.replace("Suriname", pairs[0][0])
 
 
+def test_an_entity_is_known_by_its_hop_or_by_its_words() -> None:
+    example = by_hand.linear(2)
+    other_words = _templated(_changed(example, 1, subject="Holland"))
+    assert other_words.names["Holland"] == other_words.names["Netherlands"]
+    assert other_words.names["Holland"] in other_words.statements[1].sentence
+    for subject in ("the Netherlands", "NETHERLANDS"):
+        root = _changed(example, 1, subject=subject, subject_hop=None)  # no hop gives it
+        asked = root.model_copy(update={"question": "Of Suriname and THE NETHERLANDS, what?"})
+        same_words = _templated(asked)
+        assert same_words.names[subject] == same_words.names["Netherlands"]
+
+
 def test_a_tree_joins_the_answers_of_its_roots() -> None:
     concept = _templated(by_hand.tree())
     (acme, founder), (bolt, home), last = (_names(s.sentence) for s in concept.statements)

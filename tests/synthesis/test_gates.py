@@ -90,7 +90,9 @@ def test_a_rewrite_of_the_fact_passes(sentence: str, one: Fact) -> None:
         ("too long", "The capital of Peru is Lima, " + "and it is large, " * 6, _CAPITAL),
         ("too long", f"Well: {INSIGHT_TEXT} " + "And so on. " * 40, _INSIGHT),
         ("lost the insight", "Ferries carried more people in May.", _INSIGHT),
-        ("lost the insight", "Ferries carried 12,401 more people in May.", _INSIGHT),
+        ("lost the insight", INSIGHT_TEXT.replace("12,400", "12,401"), _INSIGHT),
+        ("lost the insight", INSIGHT_TEXT.replace("12,400", "12,400.5"), _INSIGHT),
+        ("lost the insight", INSIGHT_TEXT.replace("12,400 ", ""), _INSIGHT),
         ("lost the insight", "There were 12,400 and ferries.", _INSIGHT),
     ],
 )
@@ -109,6 +111,13 @@ def test_an_insight_keeps_half_of_its_longer_words() -> None:
     one = _INSIGHT.model_copy(update={"answer": "alpha bravo charlie delta of it"})
     assert refusal("alpha and bravo", one) is None
     assert refusal("alpha and nothing more", one) == "lost the insight"
+
+
+def test_the_mark_after_a_number_is_no_part_of_it() -> None:
+    one = _INSIGHT.model_copy(update={"answer": "Prices rose by 4.5%, then fell in 2020."})
+    assert refusal("In 2020, prices fell; they rose by 4.5 %.", one) is None
+    assert refusal("In 2021, prices fell; they rose by 4.5 %.", one) == "lost the insight"
+    assert refusal("In 2020, prices fell; they rose by 5 %.", one) == "lost the insight"
 
 
 def test_words_of_question_and_statement_count_apart() -> None:

@@ -61,6 +61,7 @@ def _read(reply: str, folder: Path) -> Written:
         f"- {_ONE}\n- {_TWO}",
         f"1. {_ONE}\n2) {_TWO}",
         f"**{_ONE}** _{_TWO}_",
+        f"**{_ONE}**\n**{_TWO}**",  # sentences, no headings
         _BOTH.replace("harbour", "`harbour`"),
         f"{_BOTH} In the north, there is",
         f"{_BOTH}\n\nIt costs 3.5",
@@ -149,6 +150,11 @@ def test_topics_of_gold_documents_come_first_and_each_once() -> None:
 
 def test_a_topic_of_a_gold_document_is_no_distractor_s(corpus: Corpus) -> None:
     examples = [*corpus.train, *corpus.validation]
+    shared = by_hand.one_hop()  # its gold document is a distractor of the next
+    (peru,) = (d for d in shared.documents if d.gold)
+    (chile, *others) = by_hand.citing_facts().documents
+    examples += [shared, shared.model_copy(update={"documents": [
+        chile, *others, peru.model_copy(update={"gold": False})]})]  # fmt: skip
     gold = {topic_of(d) for e in examples for d in e.documents if d.gold}
     every = {topic_of(d) for e in examples for d in e.documents}
     assert set(topics(examples, at_most=0, seed=1)) == gold

@@ -249,7 +249,6 @@ def _indices(question: Question, pool: _Pool, ranked: list[int]) -> Iterator[int
     yield from (index for index in shuffled(range(len(pool.passages)), rng) if index not in done)
 
 
-
 def _example(
     name: str,
     question: Question,

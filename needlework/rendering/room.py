@@ -59,9 +59,8 @@ class Room:
         """
         taken = list(documents)
         size = sum(map(self.size, taken))
-        for document in more:
-            if size >= self.length:
-                break
+        remaining = iter(more)
+        while size < self.length and (document := next(remaining, None)) is not None:
             taken.append(document)
             size += self.size(document)
         return taken

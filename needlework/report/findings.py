@@ -94,9 +94,7 @@ def _difference(comparisons: pd.DataFrame, a: str, b: str, alpha: float) -> dict
     return None
 
 
-def _sentences(
-    rows: list[dict[str, Any]], reference: str, alpha: float, metric: str
-) -> list[str]:
+def _sentences(rows: list[dict[str, Any]], reference: str, alpha: float, metric: str) -> list[str]:
     synthetic = [r for r in rows if r["variant"] not in (UNTUNED, reference)]
     by_name = {row["variant"]: row for row in rows}
     said = []

@@ -169,9 +169,10 @@ def build_all(
             for part, result in _in_order(submit, pairs, _WINDOW * workers):
                 taken += 1
                 if isinstance(result, Checked):
-                    key = value_hash([result.example.question, result.example.answers])
+                    made = result.example
+                    key = value_hash([made.question, made.answers, made.cites])
                     if key in seen and part not in REAL:
-                        result = Refused(result.example.id, "the same question and answer again")
+                        result = Refused(made.id, "the same question and answer again")
                     seen.add(key)
                 if isinstance(result, Refused):
                     missing.append(part)

@@ -106,10 +106,13 @@ def written(
         rng: decides where in its document a sentence stands, and what other documents follow.
     """
     answers = [s.answer for s in concept.statements if s.needle.role != "insight"]
-    answers += [] if example.cites else [*example.answers, *concept.answers]
+    # A title may name what an earlier hop gave: the document of a hop is about its subject.
+    final = [] if example.cites else [*example.answers, *concept.answers]
+    answers += final
     answers += [fact.answer for fact in example.facts]
     forbidden = [answer for answer in dict.fromkeys(answers) if padded(answer).strip()]
     golds = []
+    titled = any(d.title for d in example.documents)
     for document in example.documents:
         if document.gold:
             text = documents.get(topic_of(document))
@@ -120,14 +123,14 @@ def written(
                 return "the written gold document says hardly more than the answer"
             kept = [renamed(sentence, concept.names) for sentence in kept]
             shown = document.model_copy(update={"title": renamed(document.title, concept.names)})
-            if _holds(shown.title, forbidden):
-                shown = shown.model_copy(update={"title": ""})
+            titled = titled and not _holds(shown.title, final)
             golds.append(_holding(shown, kept, concept.statements, rng, "word"))
     own = dict.fromkeys(topic_of(d) for d in example.documents if not d.gold)
     taken = {topic_of(d) for d in example.documents if d.gold} | set(own)
     others = [topic for topic in documents if topic not in taken]
     rng.shuffle(others)
-    titled = any(d.title for d in example.documents)
+    if not titled:  # one document without its title among others would give itself away
+        golds = [(d.model_copy(update={"title": ""}), needles) for d, needles in golds]
     more = (
         Document(
             id=f"written-{i}", title=topic if titled else "", text=documents[topic], gold=False
@@ -216,16 +219,20 @@ def _assembled(
 def at_depths(
     example: Example, golds: Sequence[Document], distractors: Sequence[Document]
 ) -> list[Document]:
-    """Gold documents among distractors, as deep as those of the real example are among its own."""
+    """Gold documents among distractors, as deep as those of the real example are among its own.
+
+    Without a distractor in the real example they are spread evenly.
+    """
     real = [document.gold for document in example.documents]
-    before, others = [], 0
-    for gold in real:
-        if gold:
-            before.append(others)
-        others += not gold
+    others = real.count(False)
+    depths = (
+        [real[:place].count(False) / others for place, gold in enumerate(real) if gold]
+        if others
+        else [(i + 1) / (len(real) + 1) for i in range(len(real))]
+    )
     documents = list(distractors)
-    for gold_document, count in reversed(list(zip(golds, before, strict=True))):
-        documents.insert(round(count / max(1, others) * len(distractors)), gold_document)
+    for gold_document, depth in reversed(list(zip(golds, depths, strict=True))):
+        documents.insert(round(depth * len(distractors)), gold_document)
     return documents
 
 

@@ -118,6 +118,15 @@ def test_where_one_choice_of_distractors_falls_short_another_is_made(
             assert CLOSE * 256 <= render(example, tokenizer, 256).length <= 256
 
 
+def test_where_a_few_ends_do_not_add_up_more_are_tried(
+    tokenizer: Any, distractors: Any, make: Any
+) -> None:
+    """To a tokenizer of bytes all entries are of one size."""
+    for seed in range(12):
+        example = _example("entry", seed, 600, tokenizer, distractors, make, surplus=3)
+        assert CLOSE * 600 <= render(example, tokenizer, 600).length <= 600
+
+
 def test_a_context_of_32k_tokens_is_met(reader: Any, distractors: Any, make: Any) -> None:
     length = 32_768
     for key in [("byte-level", "llama3"), ("sentencepiece-bpe", "mistral")]:

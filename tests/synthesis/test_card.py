@@ -414,7 +414,9 @@ def test_hostile_names_are_harmless(name: str, relation: str, reason: str) -> No
 @given(st.data())
 def test_hostile_text_stays_in_its_fence_with_marks_around_the_needles(data: st.DataObject) -> None:
     texts = data.draw(st.lists(_HOSTILE.filter(bool), min_size=1, max_size=4))
-    style = data.draw(st.sampled_from(sorted(styles())))
+    style = data.draw(
+        st.sampled_from(sorted(n for n, s in styles().items() if "{rule}" not in s.before))
+    )
     needles = []
     for place in data.draw(st.sets(st.integers(0, len(texts) - 1))):
         start = data.draw(st.integers(0, len(texts[place]) - 1))

@@ -115,7 +115,7 @@ def test_a_dataset_is_exported_as_chats(ran: Path) -> None:
         ["system", "user", "assistant"]
     ] * len(examples)
     for row, example in zip(rows, examples, strict=True):
-        system, user, assistant = (message["content"] for message in row["messages"])
+        _, user, assistant = (message["content"] for message in row["messages"])
         assert assistant == example.answers[0]
         assert f"Question: {example.question}" in user
         assert example.needle_text(example.needles[0]) in user

@@ -86,9 +86,9 @@ def test_no_answer_stands_outside_the_statements(name: str, level: type) -> None
             rest = rest.replace(sentence, "|")
         for answer in forbidden:
             # A title may name what an earlier hop gave, as that of a real document does.
-                title = document.title if answer in concept.answers else ""
-                assert not contains_answer(f"{title} | {rest}", answer)
-            assert not stands(answer, f"{document.title} | {rest}")  # nor "Lima-based"
+            title = document.title if answer in concept.answers else ""
+            assert not contains_answer(f"{title} | {rest}", answer)
+            assert not stands(answer, f"{title} | {rest}")  # nor "Lima-based"
     texts = {document.id: document.text for document in context.documents}
     needles = {(n.document, n.hop): n for n in context.needles}
     for s in concept.statements:

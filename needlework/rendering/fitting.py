@@ -62,7 +62,6 @@ class Fitting:
         if style.cut == "any":
             random.Random(derived_seed("render", example.id, order)).shuffle(others)
         self._documents = [document for _, document in others]
-        self._starts = [style.text_start(document, number) for number, document in others]
         self._blocks = [style.block(document, number) for number, document in others]
         # A line end is read otherwise at the end of a text than before the next document.
         following = style.document.split()[0].strip("{}") or "The"
@@ -150,7 +149,7 @@ class Fitting:
                 block, add_special_tokens=False, return_offsets_mapping=True
             )["offset_mapping"]  # fmt: skip
             starts = [start for start, _ in offsets]
-            before = self._starts[index]
+            before = block.index(document.text)
             after = len(block) - before - len(document.text)
             tail = bisect_right(starts, len(block)) - bisect_right(starts, len(block) - after - 1)
             self._pieces[index] = [

@@ -276,24 +276,6 @@ def test_quoted_names_and_values_with_commas_are_not_cut_inside(reader: Any, mak
     assert any(len(cut.documents) == 2 for cut in cuts)
 
 
-def test_the_ends_of_a_text_that_is_its_title_too_are_measured_in_the_text(
-    reader: Any, make: Any
-) -> None:
-    tokenizer = reader("byte-level", "none")
-    text = " ".join(str(number) for number in range(100, 140))
-    documents = [
-        Document(id="gold", title="", text="gold", gold=True),
-        Document(id="d", title=text, text=text, gold=False),
-    ]
-    example = make(documents)
-    bare = render(without_distractors(example), tokenizer, 10_000).length
-    most = render(example, tokenizer, 10_000).length - bare
-    fitting = Fitting(example, style_of(example), tokenizer, 1000)
-    for budget in range(most // 2 + 20, most, 5):
-        taken = render(fitting.cut(budget), tokenizer, 10_000).length - bare
-        assert abs(taken - budget) < 8
-
-
 def test_without_distractors_only_gold_is_left(reader: Any, distractors: Any, make: Any) -> None:
     example = _example("word", 0, 500, reader("byte-level", "none"), distractors, make, surplus=1)
     bare = without_distractors(example)

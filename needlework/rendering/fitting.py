@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Where a document may end, and what closes it there.
 _ENDS = {
-    "word": (re.compile(r"(?<=\w)(?=\s)|(?<=[.,;:!?])(?=\s)"), ""),
+    # Chinese and Japanese have no spaces: there a character is a word.
+    "word": (re.compile(r"(?<=[\w.,;:!?])(?=\s)|(?<=[\u3040-\u30ff\u4e00-\u9fff])(?=\w)"), ""),
     "sentence": (re.compile(r"(?<=[.!?])(?=\s)"), ""),
     "entry": (re.compile(r"(?=, (?:\d+|\([\d, ]+\)|'[^']*'): )"), "}"),
 }

@@ -281,3 +281,14 @@ def test_without_distractors_only_gold_is_left(reader: Any, distractors: Any, ma
     bare = without_distractors(example)
     assert [document.id for document in bare.documents] == ["gold"]
     assert "XYZZ" in message_of(bare)
+
+
+def test_prose_without_spaces_is_cut_between_characters(reader: Any, make: Any) -> None:
+    tokenizer = reader("byte-level", "chatml")
+    text = "長い文脈を使う言語モデルを教える合成データ" * 40
+    documents = [
+        Document(id="gold", title="", text="The secret is XYZZ.", gold=True),
+        *(Document(id=str(i), title="", text=text, gold=False) for i in range(3)),
+    ]
+    example = make(documents, [("gold", 14, 18)], name="cjk")
+    assert CLOSE * 700 <= render(example, tokenizer, 700).length <= 700

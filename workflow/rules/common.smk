@@ -60,7 +60,11 @@ def task_paths(task):
     """Where a task reads its files: the study's paths, or what download_source fetches."""
     section = study.tasks.chosen()[task].model_dump()
     downloaded = {key: f"data/{file}" for key, file in TASKS[task].files.items()}
-    given = {key: section[key] for key in ("path", "test_path", "passages") if section.get(key)}
+    given = {
+        key: section[key]
+        for key in ("path", "test_path", "passages")
+        if section.get(key)
+    }
     # A file of one's own to train on is split for the test, unless there is one for that too.
     if "path" in given:
         downloaded.clear()
@@ -71,7 +75,11 @@ def task_files(wildcards):
     """The files that a task's corpus is drawn from; those to be downloaded by their source."""
     sources = {file.split("/")[0] for file in TASKS[wildcards.task].files.values()}
     complete = {f"data/{source}.complete" for source in sources}
-    own = [path for path in task_paths(wildcards.task).values() if not path.startswith("data/")]
+    own = [
+        path
+        for path in task_paths(wildcards.task).values()
+        if not path.startswith("data/")
+    ]
     return [*own, *(complete if len(own) < len(task_paths(wildcards.task)) else [])]
 
 
@@ -79,7 +87,9 @@ def corpus_flags(wildcards):
     """Sizes of a task's splits, and its other keys as one flag."""
     section = study.tasks.chosen()[wildcards.task]
     sizes = {"train", "spare", "validation", "test"}
-    options = section.model_dump(exclude=sizes, exclude_none=True) | task_paths(wildcards.task)
+    options = section.model_dump(exclude=sizes, exclude_none=True) | task_paths(
+        wildcards.task
+    )
     sized = flags(section, *(set(type(section).model_fields) - sizes))
     return f"{sized} --options {shlex.quote(json.dumps(options))}"
 
@@ -153,7 +163,9 @@ def generation_records():
 def of_generating_tasks(pattern):
     """The examples of every task for which a language model writes."""
     files = of_tasks_with(REWRITTEN | WRITTEN, pattern.replace("{split}", "{{split}}"))
-    return [path.format(split=split) for path in files for split in ("train", "validation")]
+    return [
+        path.format(split=split) for path in files for split in ("train", "validation")
+    ]
 
 
 def generation_needs():

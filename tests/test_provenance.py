@@ -125,27 +125,38 @@ def _rooms(files: set[str]) -> set[str]:
 
 def test_an_edit_of_report_or_evaluation_trains_nothing_again(copy: Path) -> None:
     files = _files_behind(copy, "train_adapter")
-    assert _rooms(files) == {"training"}
-    assert {"training/sft.py", "rendering.py", "models.py", "examples.py", "text.py"} <= files
-    assert not files & {"study.py", "planning.py", "statistics.py", "attention.py"}
+    assert _rooms(files) == {"training", "rendering"}
+    assert {
+        "training/sft.py",
+        "rendering/prompt.py",
+        "models.py",
+        "examples.py",
+        "text.py",
+    } <= files
+    assert not files & {"study/sections.py", "planning.py", "statistics.py", "attention.py"}
 
 
 def test_an_edit_of_the_page_writes_the_report_again(copy: Path) -> None:
     files = _files_behind(copy, "render_report")
-    assert {"report/page.html.j2", "report/page.py", "report/build.py", "study.py"} <= files
+    assert {
+        "report/page.html.j2",
+        "report/page.py",
+        "report/build.py",
+        "study/sections.py",
+    } <= files
     assert not _rooms(files) & {"training", "synthesis", "llm"}
 
 
 def test_an_edit_of_the_trainer_answers_nothing_again(copy: Path) -> None:
     files = _files_behind(copy, "predict_answers")
-    assert {"evaluation/predict.py", "rendering.py", "models.py"} <= files
+    assert {"evaluation/predict.py", "rendering/prompt.py", "models.py"} <= files
     assert not _rooms(files) & {"training", "report", "synthesis", "llm", "corpora"}
 
 
 @pytest.mark.parametrize(
     "script",
     [
-        "build_corpus", "rewrite_facts", "build_dataset", "score_heads", "compare_heads",
+        "build_corpus", "rewrite_facts", "write_documents", "build_dataset", "score_heads", "compare_heads",
         "compute_statistics",
     ],
 )  # fmt: skip

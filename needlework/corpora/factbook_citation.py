@@ -3,7 +3,7 @@
 A question asks which documents state a fact that several countries share: an official language, a
 currency, a kind of law, a membership, a resource. One to four sections that state it are among
 the same section of other countries, none of which mentions the value at all; a section that
-mentions it without stating it is in no context.
+mentions it without stating it is in no context. Each value is asked for in one split.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from needlework.corpora.corpus import Corpus
 from needlework.corpora.factbook_corpus import Context, Question, capacities, draw
 from needlework.corpora.factbook_pool import Pool
 from needlework.corpora.factbook_relations import Attribute, find_values, load_relations
-from needlework.corpora.factbook_sections import Section, names, subject
+from needlework.corpora.factbook_sections import Section, names, splits, subject
 from needlework.examples import Fact, Needle
 from needlework.provenance import derived_seed
 from needlework.text import normalise_answer, padded
@@ -104,6 +104,7 @@ def mentions(section: Section, value: str) -> bool:
 def _ask(pool: Pool, seed: int) -> tuple[list[Question], Counter[str]]:
     questions: list[Question] = []
     skipped: Counter[str] = Counter()
+    split = next(s for s, countries in splits(seed).items() if set(countries) == {*pool.countries})
     for attribute in load_relations().attributes:
         indices = sorted(pool.of_sections([attribute.section]))
         pool.room.measure(map(pool.document, indices))
@@ -113,6 +114,9 @@ def _ask(pool: Pool, seed: int) -> tuple[list[Question], Counter[str]]:
             for statement in stated(attribute, section):
                 values.setdefault(statement.value, []).append(statement)
         for value, statements in values.items():
+            if _split_of(attribute.name, value, seed) != split:
+                skipped["asked in another split"] += 1
+                continue
             barred = frozenset(i for i, section in alike.items() if mentions(section, value))
             rng = random.Random(derived_seed(seed, TASK, attribute.name, value))
             rng.shuffle(statements)
@@ -126,6 +130,12 @@ def _ask(pool: Pool, seed: int) -> tuple[list[Question], Counter[str]]:
                 else:
                     questions.append(_question(attribute, group, barred))
     return questions, skipped
+
+
+def _split_of(attribute: str, value: str, seed: int) -> str:
+    """The split that asks for a value: no question of the test is asked in training."""
+    rng = random.Random(derived_seed(seed, TASK, "split", attribute, value))
+    return rng.choices(["train", "validation", "test"], weights=[60, 15, 25])[0]
 
 
 def _groups(

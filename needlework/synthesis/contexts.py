@@ -16,7 +16,7 @@ from needlework.examples import Document, Example, Needle, citation
 from needlework.rendering.room import Room
 from needlework.synthesis.concepts import Concept, Statement, renamed, stands
 from needlework.synthesis.gates import answer_start
-from needlework.text import padded
+from needlework.text import normalise_answer, padded
 
 # The repeated sentences of the literature (Mohtashami and Jaggi, arXiv 2305.16300, section 4.2;
 # Zhao et al., arXiv 2410.22316, poster).
@@ -95,7 +95,8 @@ def written(
     """Documents that a language model wrote on the topics of the real ones; or why there are none.
 
     Sentences that hold an answer of any hop are taken out of a gold document before its statements
-    are put in; a distractor that holds one is not used. Where the concept has invented names,
+    are put in, but for answers that its own facts are about: after "the neighbour is Chile" comes a
+    document on Chile. A distractor that holds an answer is not used. Where the concept has invented names,
     they stand for the real ones in the gold documents too.
 
     Args:
@@ -118,7 +119,8 @@ def written(
             text = documents.get(topic_of(document))
             if text is None:
                 return "no document was written on the topic of its gold document"
-            kept = [s for s in _SENTENCE_END.split(text) if not _holds(s, forbidden)]
+            elsewhere = _but_subjects(forbidden, example, document)
+            kept = [s for s in _SENTENCE_END.split(text) if not _holds(s, elsewhere)]
             if len(kept) < _FEWEST_SENTENCES:
                 return "the written gold document says hardly more than the answer"
             kept = [renamed(sentence, concept.names) for sentence in kept]
@@ -139,6 +141,19 @@ def written(
         if topic in documents and not _holds(f"{topic}\n{documents[topic]}", forbidden)
     )
     return _assembled(example, golds, more, room)
+
+
+def _but_subjects(answers: Sequence[str], example: Example, document: Document) -> list[str]:
+    """The answers that a gold document may not hold: not those that its own facts are about."""
+    own = {needle.hop for needle in example.needles if needle.document == document.id}
+    about = {
+        normalise_answer(entity)
+        for fact in example.facts
+        if fact.hop in own and not example.cites
+        for entity in (fact.subject, fact.other)
+        if entity is not None
+    }
+    return [answer for answer in answers if normalise_answer(answer) not in about]
 
 
 def topic_of(document: Document) -> str:

@@ -195,7 +195,8 @@ def test_what_a_title_tells_is_not_stated() -> None:
 
 def test_more_than_the_capacity_is_refused(room: Room) -> None:
     most = capacity(room=room, seed=SEED)
-    assert min(most.values()) > 1000
+    assert most["train"] > 1000
+    assert min(most.values()) > 100
     with pytest.raises(ValueError, match=f"holds {most['test']} questions .*'test'"):
         factbook_citation(train=0, validation=0, test=most["test"] + 1, room=room, seed=SEED)
 

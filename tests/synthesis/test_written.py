@@ -12,7 +12,7 @@ from needlework.examples import Document, Example
 from needlework.rendering.room import Room
 from needlework.synthesis.concepts import Concept, parts_of, rewritten, stands, templated
 from needlework.synthesis.contexts import Context, topic_of, written
-from needlework.text import contains_answer
+from needlework.text import contains_answer, normalise_answer
 from tests.synthesis import by_hand
 from tests.synthesis.by_hand import ALIAS, SHAPES, all_shapes
 
@@ -84,7 +84,12 @@ def test_no_answer_stands_outside_the_statements(name: str, level: type) -> None
         for sentence in own:
             assert rest.count(sentence) == 1
             rest = rest.replace(sentence, "|")
-        for answer in forbidden:
+        # A document of a later hop is about what an earlier one gave.
+        facts = [f for f, n in parts_of(example) if n.document == document.id]
+        about = {x for f in facts for x in (f.subject, f.other) if x and not example.cites}
+        about |= {concept.names.get(entity, entity) for entity in about}
+        told = {normalise_answer(entity) for entity in about}
+        for answer in (a for a in forbidden if normalise_answer(a) not in told):
             # A title may name what an earlier hop gave, as that of a real document does.
             title = document.title if answer in concept.answers else ""
             assert not contains_answer(f"{title} | {rest}", answer)
@@ -203,3 +208,11 @@ def test_where_little_was_written_the_room_stays_empty() -> None:
     assert isinstance(context, Context)
     assert len(context.documents) == 5
     assert not _room().is_full(context.documents)
+
+
+def test_a_document_of_a_later_hop_tells_of_what_the_earlier_gave() -> None:
+    example = _long(by_hand.linear(2))
+    made = _written(example, _high(example))
+    (text,) = (d.text for d in made.documents if d.title == "the Netherlands: longest neighbour")
+    assert "It is said of Netherlands" in text  # of the first answer, its subject
+    assert f"It is said of {example.answers[0]}" not in text

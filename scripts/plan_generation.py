@@ -14,8 +14,8 @@ from needlework import models
 from needlework.atomic import write_json
 from needlework.examples import read_examples
 from needlework.llm.cache import ResponseCache
+from needlework.llm.connection import add_generator_flags, generator_of
 from needlework.llm.plan import plan
-from needlework.llm.session import add_generator_flags, generator_of
 from needlework.synthesis.rewriting import first_requests
 from needlework.synthesis.writing import document_requests, topics
 

@@ -17,8 +17,8 @@ from needlework.atomic import write_json, write_text
 from needlework.examples import Example, read_examples
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client
+from needlework.llm.connection import add_generator_flags, connected
 from needlework.llm.generator import Generator
-from needlework.llm.session import add_generator_flags, session
 from needlework.progress import say, ticks
 from needlework.synthesis.rewriting import Rewrite, rewrite_all, rewriting_report
 
@@ -27,7 +27,7 @@ def main() -> None:
     args = _arguments()
     examples = [example for path in args.examples for example in read_examples(path)]
     gguf = None if args.base_url else models.bundled_gguf()
-    with session(args, gguf) as generator:
+    with connected(args, gguf) as generator:
         rewrites, usage = asyncio.run(_rewrite(generator, examples, args))
     rows = (json.dumps(rewrite._asdict(), ensure_ascii=False) for rewrite in rewrites)
     write_text(args.output, "".join(row + "\n" for row in rows))

@@ -16,8 +16,8 @@ from needlework.atomic import write_json, write_text
 from needlework.examples import read_examples
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client
+from needlework.llm.connection import add_generator_flags, connected
 from needlework.llm.generator import Generator
-from needlework.llm.session import add_generator_flags, session
 from needlework.progress import say, ticks
 from needlework.synthesis.writing import Written, topics, write_documents, writing_report
 
@@ -27,7 +27,7 @@ def main() -> None:
     examples = [example for path in args.examples for example in read_examples(path)]
     wanted = topics(examples, at_most=args.documents, seed=args.seed)
     gguf = None if args.base_url else models.bundled_gguf()
-    with session(args, gguf) as generator:
+    with connected(args, gguf) as generator:
         written, usage = asyncio.run(_write(generator, wanted, args))
     rows = (json.dumps(document._asdict(), ensure_ascii=False) for document in written)
     write_text(args.output, "".join(row + "\n" for row in rows))

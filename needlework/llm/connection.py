@@ -43,7 +43,7 @@ def generator_of(args: Namespace, url: str | None, gguf: Path | None) -> Generat
 
 
 @contextmanager
-def session(args: Namespace, gguf: Path | None) -> Iterator[Generator]:
+def connected(args: Namespace, gguf: Path | None) -> Iterator[Generator]:
     """The generator in `args`; its server runs here while the block does, if it names none."""
     if gguf is None:
         yield generator_of(args, None, None)

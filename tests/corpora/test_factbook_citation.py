@@ -131,7 +131,7 @@ def test_no_document_is_cited_twice_for_a_value(room: Room) -> None:
         for example in corpus.validation
         for document in example.cites
     )
-    assert len(cited) > 2000
+    assert len(cited) > 200
     assert max(cited.values()) == 1
 
 
@@ -207,3 +207,11 @@ def test_counts_add_up(corpus: Corpus) -> None:
         skipped = sum(counts["skipped"].values())
         assert counts["considered"] == counts["made"] + counts["not wanted"] + skipped
         assert counts["skipped"]["value of one country"] > 0
+
+
+def test_no_question_is_asked_in_two_splits(room: Room) -> None:
+    corpus = factbook_citation(train=400, validation=100, test=200, room=room, seed=SEED)
+    asked = [{e.question for e in split} for split in corpus[:3]]
+    assert not asked[0] & asked[1]
+    assert not (asked[0] | asked[1]) & asked[2]
+    assert corpus.counts["train"]["skipped"]["asked in another split"] > 0

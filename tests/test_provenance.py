@@ -156,8 +156,8 @@ def test_an_edit_of_the_trainer_answers_nothing_again(copy: Path) -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        "build_corpus", "rewrite_facts", "write_documents", "build_dataset", "score_heads", "compare_heads",
-        "compute_statistics",
+        "build_corpus", "rewrite_facts", "write_documents", "build_dataset", "score_heads",
+        "compare_heads", "compute_statistics",
     ],
 )  # fmt: skip
 def test_only_the_report_depends_on_the_report(copy: Path, script: str) -> None:

@@ -96,8 +96,8 @@ def written(
 
     Sentences that hold an answer of any hop are taken out of a gold document before its statements
     are put in, but for answers that its own facts are about: after "the neighbour is Chile" comes a
-    document on Chile. A distractor that holds an answer is not used. Where the concept has invented names,
-    they stand for the real ones in the gold documents too.
+    document on Chile. A distractor that holds an answer is not used. Where the concept has invented
+    names, they stand for the real ones in the gold documents too.
 
     Args:
         example: the real example.

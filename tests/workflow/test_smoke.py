@@ -99,7 +99,7 @@ def test_a_dataset_is_what_its_card_says(ran: Path, variant: str) -> None:
 
 
 def test_a_plan_counts_what_is_not_in_the_cache(ran: Path) -> None:
-    output = snakemake(ran, "plan_generation")
+    output = snakemake(ran, "--", "plan_generation")
     report = json.loads((ran / RESULTS / "generations/plan.json").read_text())
     assert report["factbook_lookup/rewrites"]["requests"] == 0  # all were asked by the run
     assert report["factbook_lookup/rewrites"]["cached"] == 8 + 8 + 3

@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from pathlib import Path
 
 from needlework import models
 from needlework.atomic import write_json, write_text
 from needlework.examples import read_examples
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client
-from needlework.llm.connection import add_generator_flags, connected
+from needlework.llm.connection import add_text_flags, connected
 from needlework.llm.generator import Generator
 from needlework.progress import say, ticks
 from needlework.synthesis.writing import Written, topics, write_documents, writing_report
@@ -50,15 +49,9 @@ async def _write(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=Path, nargs="+", required=True, help="JSONL of examples")
     parser.add_argument("--documents", type=int, help="distractors written, at most; none: all")
     parser.add_argument("--document-tokens", type=int, required=True, help="longest document")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cache", type=Path, required=True, help="SQLite file of cached replies")
-    parser.add_argument("--output", type=Path, required=True, help="documents to write (JSONL)")
-    parser.add_argument("--report", type=Path, required=True, help="counts to write (JSON)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of a server started here")
-    add_generator_flags(parser)
+    add_text_flags(parser)
     return parser.parse_args()
 
 

@@ -10,12 +10,13 @@ from collections import Counter
 from functools import cache
 from importlib import resources
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from needlework import relations
+from needlework.relations.templates import entry_reason
 
 # The Factbook writes remarks into the field itself: "Santiago; note - Valparaiso is the seat of".
 _NOTE = re.compile(r"[;\n]\s*note\b")
@@ -135,24 +136,15 @@ def parse_relations(text: str, where: str) -> RelationList:
     except yaml.YAMLError as error:
         raise ValueError(f"{where}: no YAML: {error}") from error
     except ValidationError as error:
-        reasons = "; ".join(_reason(e, content) for e in error.errors())
+        reasons = "; ".join(entry_reason(e, content) for e in error.errors())
         raise ValueError(f"{where}: {reasons}") from error
-
-
-def _reason(error: Any, content: Any) -> str:
-    place = list(error["loc"])
-    if len(place) > 1 and isinstance(place[1], int):  # an entry: its name says more than its place
-        entry = content[place[0]][place[1]]
-        name = entry.get("name") if isinstance(entry, dict) else None
-        place[:2] = [f"{place[0]} entry {place[1] + 1} ({name})"]
-    return f"{'.'.join(map(str, place))}: {error['msg']}"
 
 
 def _check_pattern(key: str, pattern: str, group: str) -> None:
     try:
         groups = re.compile(pattern).groupindex
     except re.error as error:
-        raise ValueError(f"{key} is no regular expression: {error}")  # noqa: B904
+        raise ValueError(f"{key} is no regular expression: {error}") from error
     if group not in groups:
         raise ValueError(f"{key} has no group {group!r}, which holds what is read")
 

@@ -25,6 +25,17 @@ def add_generator_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--budget-usd", type=float, help="stop before more is spent")
 
 
+def add_text_flags(parser: ArgumentParser) -> None:
+    """The flags of a job that has a generator write texts for examples."""
+    parser.add_argument("--examples", type=Path, nargs="+", required=True, help="JSONL of examples")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="SQLite file of cached replies")
+    parser.add_argument("--output", type=Path, required=True, help="texts to write (JSONL)")
+    parser.add_argument("--report", type=Path, required=True, help="counts to write (JSON)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of a server started here")
+    add_generator_flags(parser)
+
+
 def generator_of(args: Namespace, url: str | None, gguf: Path | None) -> Generator:
     """The settings in `args`; `gguf` is the model of a server started here, at `url`."""
     return Generator(

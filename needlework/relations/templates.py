@@ -159,7 +159,7 @@ def read_list(path: Path, kind: type[_List]) -> _List:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: no YAML: {error}") from error
     except ValidationError as error:
-        reasons = "; ".join(_reason(e, content) for e in error.errors())
+        reasons = "; ".join(entry_reason(e, content) for e in error.errors())
         raise ValueError(f"{path}: {reasons}") from error
     entries = read.relations if isinstance(read, RelationList) else read.openers
     names = Counter(entry.name for entry in entries)
@@ -169,7 +169,8 @@ def read_list(path: Path, kind: type[_List]) -> _List:
     return read
 
 
-def _reason(error: Any, content: Any) -> str:
+def entry_reason(error: Any, content: Any) -> str:
+    """One pydantic error of a list of entries, by the name of the entry."""
     where = list(error["loc"])
     if len(where) > 1 and isinstance(where[1], int):  # an entry: its name says more than its place
         entry = content[where[0]][where[1]]

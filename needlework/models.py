@@ -1,4 +1,4 @@
-"""Base models by bundled name, folder or hub id, and adapters attached to them.
+"""Base models by bundled name, folder or hub id.
 
 `prepare` looks a source up once per study and writes a `Base` record; every later job loads from
 that record, so that all of them run the same weights, RoPE base and window.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from needlework.atomic import write_json
+from needlework.progress import say
 from needlework.provenance import file_hash
 
 if TYPE_CHECKING:
@@ -182,17 +183,39 @@ def prepare(source: str, folder: Path, revision: str | None = None) -> Base:
 
     A bundled model is written to `folder`/weights; a folder or a hub model stays where it is.
     """
-    kind = kind_of(source)
-    path = source
-    weights_hash = None
-    if kind == "bundled":
+    if kind_of(source) == "bundled":
         weights = folder / "weights"
         BUNDLED[source].write(weights)
-        path, weights_hash = str(weights), file_hash(weights / "model.safetensors")
-    elif kind == "folder":
-        path = str(Path(source).resolve())
+        base = _described(source, "bundled", str(weights), None)
+        base.weights_sha256 = file_hash(weights / "model.safetensors")
+    else:
+        base = base_of(source, revision)
+    write_json(folder / "base.json", base.model_dump())
+    return base
+
+
+def base_of(source: Path | str, revision: str | None = None) -> Base:
+    """The record of a model that lies ready: a base.json, a folder with weights, or a hub id.
+
+    Raises:
+        ValueError: it is none of them, or a bundled name, which has to be prepared first.
+    """
+    source = str(source)
+    if source.endswith(".json"):
+        return Base.read(source)
+    kind = kind_of(source)
+    if kind == "bundled":
+        raise ValueError(
+            f"{source!r} comes packed: write it out first, python scripts/prepare_model.py "
+            f"--source {source} --output models/base.json, and give models/base.json instead"
+        )
+    path = str(Path(source).resolve()) if kind == "folder" else source
+    return _described(source, kind, path, revision)
+
+
+def _described(source: str, kind: Kind, path: str, revision: str | None) -> Base:
     config = _text_config(path, revision)
-    base = Base(
+    return Base(
         source=source,
         kind=kind,
         path=path,
@@ -201,10 +224,8 @@ def prepare(source: str, folder: Path, revision: str | None = None) -> Base:
         heads=config.num_attention_heads,
         positions=config.max_position_embeddings,
         **_reach(config),
-        weights_sha256=weights_hash,
+        weights_sha256=None,
     )
-    write_json(folder / "base.json", base.model_dump())
-    return base
 
 
 def _text_config(path: str, revision: str | None) -> Any:
@@ -239,21 +260,16 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(
-    base: Base, *, dtype: str, device: str = "cpu", adapter: Path | None = None
-) -> PreTrainedModel:
-    """The base model in evaluation mode, with an adapter where one is given.
+def load_model(base: Base, *, dtype: str, device: str = "cpu") -> PreTrainedModel:
+    """The base model in evaluation mode; `adapters.attach` puts adapters on it.
 
     Args:
         base: the record that `prepare` wrote.
         dtype: "float32", "bfloat16" or "float16".
         device: "cpu", "cuda", "cuda:1", ...
-        adapter: folder of a PEFT adapter that `training` wrote.
 
     Raises:
-        ValueError: the model is not the one of the record any more, or the adapter was trained on
-            other weights, RoPE base or window, or leaves some of its own weights unused: it would
-            run, and its numbers would be wrong without a word.
+        ValueError: the model is not the one of the record any more.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -267,41 +283,8 @@ def load_model(
                 f"{base.path} has {key} = {found!r} by now, its record {getattr(base, key)!r}; "
                 "delete base.json of the study and run again to prepare the model anew"
             )
-    if adapter is not None:
-        _check_adapter(base, adapter)
-        model = _attach(model, adapter)
+    say(f"loaded the base model {base.source}")
     return model.eval()
-
-
-def _check_adapter(base: Base, adapter: Path) -> None:
-    record = json.loads((adapter / "training.json").read_text(encoding="utf-8"))["base"]
-    for key in ("source", "revision", "rope", "sliding_window", "weights_sha256"):
-        if record[key] != getattr(base, key):
-            raise ValueError(
-                f"the adapter {adapter} was trained with {key} = {record[key]!r}, the base model "
-                f"has {getattr(base, key)!r}; train it again on this base model"
-            )
-
-
-def _attach(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
-
-    attached = PeftModel.from_pretrained(model, str(adapter))
-    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
-        saved = set(file.keys())
-    loaded = set(get_peft_model_state_dict(attached))
-    if saved != loaded:
-        raise ValueError(
-            f"{adapter}: {len(saved - loaded)} saved weights found no place in the model and "
-            f"{len(loaded - saved)} places got none; was it trained on another architecture?"
-        )
-    return attached
-
-
-def adapter_hash(adapter: Path | None) -> str | None:
-    """SHA-256 of an adapter's weights; None stands for the untuned model."""
-    return file_hash(adapter / "adapter_model.safetensors") if adapter else None
 
 
 def add_compute_flags(parser: ArgumentParser) -> None:

@@ -10,14 +10,11 @@ import json
 import os
 import shutil
 from argparse import ArgumentParser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from needlework import models
@@ -32,24 +29,6 @@ def _logits(model: Any) -> Tensor:
     with torch.no_grad():
         logits: Tensor = model(_IDS).logits
     return logits
-
-
-@pytest.fixture(scope="module")
-def adapter(tiny_base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter of the tiny model that changes it, with the record that training leaves."""
-    folder = tmp_path_factory.mktemp("adapter")
-    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    torch.manual_seed(0)
-    get_peft_model(models.load_model(tiny_base, dtype="float32"), config).save_pretrained(folder)
-    record = {"base": tiny_base.model_dump()}
-    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def copied(adapter: Path, tmp_path: Path) -> Path:
-    """A copy of the adapter to damage."""
-    return Path(shutil.copytree(adapter, tmp_path / "adapter"))
 
 
 # --- What a source is --------------------------------------------------------------------------
@@ -203,117 +182,6 @@ def test_the_bundled_smollm2_becomes_an_ordinary_checkpoint(tmp_path: Path) -> N
     with torch.no_grad():
         best = int(model(ids).logits[0, -1].argmax())
     assert tokenizer.decode([best]) == " Paris"
-
-
-# --- Adapters ----------------------------------------------------------------------------------
-
-
-def test_an_adapter_changes_the_model_and_is_all_loaded(
-    tiny_base: models.Base, adapter: Path
-) -> None:
-    plain = models.load_model(tiny_base, dtype="float32")
-    tuned = models.load_model(tiny_base, dtype="float32", adapter=adapter)
-    assert not tuned.training
-    assert (_logits(tuned) - _logits(plain)).abs().max() > 0.01
-    # The sum of base and adapter, computed by hand, gives the same model.
-    saved = load_file(adapter / _WEIGHTS)
-    scale = json.loads((adapter / "adapter_config.json").read_text())["lora_alpha"] / 2
-    for name, a in saved.items():
-        if "lora_A" in name:
-            module = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-            b = saved[name.replace("lora_A", "lora_B")]
-            plain.get_submodule(module).weight.data += scale * b @ a
-    torch.testing.assert_close(_logits(tuned), _logits(plain), rtol=1e-4, atol=1e-5)
-
-
-def test_an_adapter_without_effect_leaves_the_model_alone(
-    tiny_base: models.Base, copied: Path
-) -> None:
-    """The control of the test above: what changes the logits is the adapter's own weights."""
-    zeros = {name: torch.zeros_like(w) for name, w in load_file(copied / _WEIGHTS).items()}
-    save_file(zeros, copied / _WEIGHTS)
-    plain = models.load_model(tiny_base, dtype="float32")
-    tuned = models.load_model(tiny_base, dtype="float32", adapter=copied)
-    torch.testing.assert_close(_logits(tuned), _logits(plain), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("rope", {"rope_theta": 6315088.0, "rope_type": "default"}),
-        ("sliding_window", 1024),
-        ("weights_sha256", "0" * 64),
-        ("revision", "main"),
-        ("source", "smollm2-135m-instruct"),
-    ],
-)
-def test_an_adapter_of_another_base_is_refused(
-    tiny_base: models.Base, copied: Path, key: str, value: Any
-) -> None:
-    record = {"base": tiny_base.model_dump() | {key: value}}
-    (copied / "training.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(ValueError, match=f"was trained with {key} = .*train it again") as caught:
-        models.load_model(tiny_base, dtype="float32", adapter=copied)
-    assert repr(value) in str(caught.value)
-    assert repr(getattr(tiny_base, key)) in str(caught.value)
-
-
-def test_a_changed_rope_base_refuses_the_adapter(
-    tiny_base: models.Base, copied: Path, tmp_path: Path
-) -> None:
-    """The whole way: the same folder, with theta edited between training and scoring."""
-    source = _with_theta(tiny_base, tmp_path / "source", 10_000.0)
-    trained_on = models.prepare(str(source), tmp_path)
-    record = {"base": trained_on.model_dump()}
-    (copied / "training.json").write_text(json.dumps(record), encoding="utf-8")
-    models.load_model(trained_on, dtype="float32", adapter=copied)
-    shutil.rmtree(source)
-    _with_theta(tiny_base, source, 500_000.0)
-    edited = models.prepare(str(source), tmp_path)
-    with pytest.raises(ValueError, match="was trained with rope"):
-        models.load_model(edited, dtype="float32", adapter=copied)
-
-
-def _lose_one(weights: Weights) -> None:
-    del weights[sorted(weights)[0]]
-
-
-def _gain_one(weights: Weights) -> None:
-    name = sorted(weights)[0]
-    weights[name.replace("layers.0", "layers.7")] = weights[name].clone()
-
-
-def _rename_one(weights: Weights) -> None:
-    name = sorted(weights)[0]
-    weights[name.replace("self_attn", "attention")] = weights.pop(name)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (_lose_one, "0 saved weights found no place in the model and 1 places got none"),
-        (_gain_one, "1 saved weights found no place in the model and 0 places got none"),
-        (_rename_one, "1 saved weights found no place in the model and 1 places got none"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:Found missing adapter keys")  # PEFT only warns
-def test_an_adapter_that_does_not_fit_is_refused(
-    tiny_base: models.Base, copied: Path, damage: Callable[[Weights], None], message: str
-) -> None:
-    weights = load_file(copied / _WEIGHTS)
-    damage(weights)
-    save_file(weights, copied / _WEIGHTS)
-    with pytest.raises(ValueError, match=message):
-        models.load_model(tiny_base, dtype="float32", adapter=copied)
-
-
-def test_the_hash_of_an_adapter_is_of_its_weights(adapter: Path, copied: Path) -> None:
-    assert models.adapter_hash(None) is None
-    assert models.adapter_hash(copied) == models.adapter_hash(adapter)
-    weights = load_file(copied / _WEIGHTS)
-    weights[sorted(weights)[0]][0, 0] += 1
-    save_file(weights, copied / _WEIGHTS)
-    assert models.adapter_hash(copied) != models.adapter_hash(adapter)
 
 
 # --- What the commands share -------------------------------------------------------------------

@@ -108,6 +108,15 @@ def jsonl(
     return Corpus(**examples, counts=counts)
 
 
+def read_questions(path: Path) -> list[Example]:
+    """All rows of such a file as examples, in its order, whatever their split.
+
+    Raises:
+        ValueError: a row is not of the form above, or its needle is missing or ambiguous.
+    """
+    return [row.example for row in _read(path, seed=0)]
+
+
 def _why_not(example: Example, room: Room, fill: bool) -> str | None:
     golds = [document for document in example.documents if document.gold]
     if sum(map(room.size, golds)) > room.length - _PROMPT:

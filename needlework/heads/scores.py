@@ -1,190 +1,164 @@
-"""Retrieval scores of all heads of a model, on real examples that nothing was trained on.
+"""Scores of all heads of a model on a probe: real examples that nothing was trained on.
 
-While the model answers, a head *copies* a token if its attention is highest on a token of the
-needle, and that token is the one being generated. The score of a head on one example is the share
-of the needle's distinct tokens that it copied (Wu et al., arXiv 2404.15574, section 2).
+The model answers each example, or is given its answer, and the attention rows that produce the
+answer's tokens say what each head looks at; `kinds` has the formulas.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from needlework.examples import Example
-from needlework.progress import track
-from needlework.rendering.prompt import Rendered, render
+from needlework.heads import kinds
+from needlework.heads.probe import (
+    NULL_QUESTION,
+    ROLES,
+    Correct,
+    Observed,
+    Probe,
+    observe,
+    positions,
+)
+from needlework.heads.score_file import HeadScores, Instance, Layer, Scores, existing_heads
+from needlework.rendering.prompt import Rendered, Unrenderable, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Scores = NDArray[np.float64]
-
-
-class Instance(NamedTuple):
-    """One probe example: the answer the model gave, and every head's score, (layers, heads)."""
-
-    id: str
-    answers: list[str]
-    generated: str
-    scores: Scores
-
-
-def copy_scores(
-    attended: NDArray[np.int64], prompt: Sequence[int], needle: set[int], generated: Sequence[int]
-) -> Scores:
-    """Share of the needle's distinct tokens that each head copied.
-
-    Args:
-        attended: (layers, heads, steps), the position with the highest attention at each step.
-        prompt: token ids of the prompt, which the positions index.
-        needle: positions in the prompt that belong to the needle.
-        generated: token ids generated at the steps.
-
-    Returns:
-        (layers, heads), each in [0, 1]: |g_h intersected with k| / |k| of Wu et al., with g_h and
-        k as sets of token ids.
-    """
-    wanted = {prompt[position] for position in needle}
-    copied = np.zeros(attended.shape[:2])
-    for token in wanted & set(generated):
-        places = [position for position in needle if prompt[position] == token]
-        steps = [step for step, made in enumerate(generated) if made == token]
-        copied += np.isin(attended[:, :, steps], places).any(axis=2)
-    return copied / len(wanted)
+    from needlework.attention.layers import AttentionLayer
 
 
 def score_heads(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
+    probe: Probe,
     *,
-    length: int,
-    max_new_tokens: int,
-) -> list[Instance]:
-    """Let the model answer each example greedily, and score all heads on the answer needles.
-
-    Raises:
-        ValueError: an example has no answer needle, or a layer's attention is not supported.
-    """
-    return [
-        _score(model, tokenizer, example, render(example, tokenizer, length), max_new_tokens)
-        for example in track(examples, "probe")
-    ]
-
-
-def _score(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    example: Example,
-    rendered: Rendered,
-    max_new_tokens: int,
-) -> Instance:
-    needle = {
-        position
-        for span in rendered.needles
-        if span.needle.role == "answer"
-        for position in range(span.start, span.end)
-    }
-    if not needle:
-        raise ValueError(f"{example.id} has no answer needle; retrieval scores need one")
-    generated, attended = _answer(model, tokenizer, rendered.prompt, max_new_tokens)
-    return Instance(
-        id=example.id,
-        answers=rendered.example.answers,  # of a citation, those of the documents as shown
-        generated=tokenizer.decode(generated, skip_special_tokens=True).strip(),
-        scores=copy_scores(attended, rendered.prompt, needle, generated),
-    )
-
-
-def _answer(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompt: list[int], max_new_tokens: int
-) -> tuple[list[int], NDArray[np.int64]]:
-    """Generate greedily; then one short pass for the position each head attends to at each step.
-
-    The keys of the prompt are still in the cache, so the pass runs over the generated tokens only.
-    """
-    import torch
-
-    from needlework.attention import attention_rows
-
-    ids = torch.tensor([prompt], device=model.device)
-    made = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        return_dict_in_generate=True,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    cache, sequence = made.past_key_values, made.sequences[:, :-1]
-    steps = made.sequences.shape[1] - len(prompt)
-    if any(getattr(layer, "is_sliding", False) for layer in cache.layers):
-        cache = None  # a windowed cache has forgotten the keys that the rows need
-    else:
-        cache.crop(-(cache.get_seq_length() - (len(prompt) - 1)))
-        sequence = sequence[:, len(prompt) - 1 :]
-    tops = attention_rows(
-        model, sequence, rows=steps, reduce=lambda rows: rows.argmax(-1), cache=cache
-    )
-    return made.sequences[0, len(prompt) :].tolist(), torch.stack(tops).cpu().numpy()
-
-
-def write_scores(
-    path: Path, instances: Sequence[Instance], correct: Sequence[bool], metadata: dict[str, Any]
-) -> dict[str, Any]:
-    """Write a probe's scores; the schema is in docs/formats.md. Returns what was written.
-
-    `scores` has the layout of Wu et al.'s files: {"layer-head": [score of each instance]}.
+    correct: Correct,
+    metadata: dict[str, Any],
+) -> HeadScores:
+    """Score all heads of `model`, by every kind and for every role that the examples have.
 
     Args:
-        path: the JSON file to write.
-        instances: the probe's examples, scored.
-        correct: whether the model answered each instance right.
-        metadata: model, adapter, data, seed and versions that the scores belong to.
-    """
-    from needlework.atomic import write_json
-
-    stacked = np.stack([instance.scores for instance in instances])
-    right = stacked[np.asarray(correct, dtype=bool)]
-    document = {
-        "metadata": metadata,
-        "layers": stacked.shape[1],
-        "heads": stacked.shape[2],
-        "instances": [
-            {"id": i.id, "generated": i.generated, "correct": c}
-            for i, c in zip(instances, map(bool, correct), strict=True)
-        ],
-        "mean": _by_head(stacked.mean(axis=0)),
-        "mean_correct": _by_head(right.mean(axis=0)) if len(right) else None,
-        "scores": {
-            f"{layer}-{head}": stacked[:, layer, head].round(6).tolist()
-            for layer, head in np.ndindex(stacked.shape[1:])
-        },
-    }
-    write_json(path, document)
-    return document
-
-
-def _by_head(scores: Scores) -> dict[str, float]:
-    return {f"{k[0]}-{k[1]}": round(float(v), 6) for k, v in np.ndenumerate(scores)}
-
-
-def read_mean_scores(path: Path) -> Scores:
-    """Mean score of every head, (layers, heads), from a file that `write_scores` wrote.
+        model: base model, with an adapter or without.
+        tokenizer: its tokenizer.
+        examples: the probe; those that cannot be scored are counted, by reason.
+        probe: how to score.
+        correct: whether an answer of the model is right.
+        metadata: what the scores belong to; the probe is added.
 
     Raises:
-        ValueError: the file lacks a head.
+        ValueError: no example can be scored, none has a needle of the probe's role, or a layer's
+            attention is not supported.
     """
-    document = json.loads(path.read_text(encoding="utf-8"))
-    means = np.full((document["layers"], document["heads"]), np.nan)
-    for name, value in document["mean"].items():
-        layer, head = map(int, name.split("-"))
-        means[layer, head] = value
-    if np.isnan(means).any():
-        raise ValueError(f"{path}: {int(np.isnan(means).sum())} heads have no score; run it again")
-    return means
+    from needlework.attention.layers import attention_layers
+
+    shown, failures = _rendered(examples, tokenizer, probe.length)
+    structure = attention_layers(model)
+    found = observe(model, tokenizer, shown, probe, correct)
+    layers = [_layer(each, found) for each in structure]
+    measures = _measures(found, existing_heads(layers))
+    if f"{probe.kind}/{probe.role}" not in measures:
+        raise ValueError(
+            f"no example of the probe has a needle of the role {probe.role!r}; the roles are "
+            f"{sorted({name.split('/')[1] for name in measures})}"
+        )
+    return HeadScores(
+        metadata=metadata | {"probe": vars(probe) | {"null_text": NULL_QUESTION}},
+        layers=layers,
+        instances=[
+            Instance(
+                id=each.shown.example.id,
+                cluster=each.shown.example.cluster,
+                generated=each.generated,
+                correct=each.correct,
+            )
+            for each in found
+        ],
+        measures=measures,
+        failures=failures,
+    )
+
+
+def _rendered(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, length: int
+) -> tuple[list[Rendered], dict[str, list[str]]]:
+    """The examples that can be scored; the ids of the others, by reason."""
+    shown: list[Rendered] = []
+    failures: dict[str, list[str]] = {}
+    messages: list[str] = []
+    for example in examples:
+        try:
+            rendered = render(example, tokenizer, length)
+            if not rendered.needles:
+                raise Unrenderable(f"{example.id}: no needle is marked", "no needle is marked")
+        except Unrenderable as error:
+            failures.setdefault(error.reason, []).append(example.id)
+            messages.append(str(error))
+        else:
+            shown.append(rendered)
+    if not shown:
+        raise ValueError(
+            f"none of the {len(examples)} examples of the probe can be scored; the first: "
+            f"{messages[0] if messages else 'there is none'}"
+        )
+    return shown, failures
+
+
+def _measures(found: Sequence[Observed], there: np.ndarray[Any, Any]) -> dict[str, Scores]:
+    """Every kind for every role that an example has, (I, L, H) each."""
+    measures: dict[str, Scores] = {}
+    for index, role in enumerate(ROLES):
+        if not any(positions(each.shown, role) for each in found):
+            continue
+        for kind in kinds.KINDS:
+            scores = np.full((len(found), *there.shape), np.nan)
+            for instance, each in enumerate(found):
+                if positions(each.shown, role):
+                    scores[instance] = np.where(there, _score(kind, each, index), np.nan)
+            measures[f"{kind}/{role}"] = scores
+    return measures
+
+
+def _score(kind: str, each: Observed, role: int) -> Scores:
+    """One kind's score of all heads on one instance."""
+    needle = positions(each.shown, ROLES[role])
+    seen = each.seen
+    match kind:
+        case "copy":
+            return kinds.copy(seen.top, each.shown.prompt, needle, each.tokens)
+        case "copy_repeats":
+            return kinds.copy_repeats(seen.top, each.shown.prompt, needle, each.tokens)
+        case "argmax":
+            return kinds.argmax(seen.top, needle)
+        case "topk":
+            return kinds.topk(seen.topk[..., role], len(needle))
+        case "mass":
+            mass = kinds.mass(each.mass[..., role])
+            null = each.null_mass
+            return mass if null is None else mass - kinds.mass(null[..., role])
+    raise ValueError(f"there is no kind {kind!r}; known: {', '.join(kinds.KINDS)}")
+
+
+def _layer(structure: AttentionLayer | None, found: Sequence[Observed]) -> Layer:
+    """A layer for the file, with the instances whose needles its window never reached."""
+    if structure is None:
+        return Layer(attention="none", heads=0, kv_heads=0)
+    window = structure.window
+    unseen = dict.fromkeys(ROLES, 0)
+    for each in found if window is not None else ():
+        # The first row that produces an answer token sees the farthest back.
+        nearest = len(each.shown.prompt) - 1 - (window or 0)
+        for role in ROLES:
+            needle = positions(each.shown, role)
+            unseen[role] += bool(needle) and max(needle) <= nearest
+    return Layer(
+        attention="full" if window is None else "sliding",
+        heads=structure.heads,
+        kv_heads=structure.kv_heads,
+        window=window,
+        unseen={role: count for role, count in unseen.items() if count},
+    )

@@ -1,4 +1,7 @@
-"""Which heads count as retrieval heads: positive score, above a threshold, or the top k."""
+"""Which heads count as retrieval heads: a positive score, one above a threshold, or the top k.
+
+A place without a head has the score NaN and is in no set.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 Head = tuple[int, int]
+Scores = NDArray[np.float64]
+
+# Wu et al. (arXiv 2404.15574) call a head a retrieval head from this mean score on.
+WU_THRESHOLD = 0.1
 
 
-def above(scores: NDArray[np.float64], threshold: float = 0.0) -> frozenset[Head]:
-    """Heads (layer, head) whose score exceeds `threshold`.
+def above(scores: Scores, threshold: float = 0.0) -> frozenset[Head]:
+    """Heads (layer, head) whose score, of shape (layers, heads), exceeds `threshold`.
 
-    At 0 these are the retrieval heads of Zhao et al. (arXiv 2410.22316); Wu et al. (2404.15574)
-    ask for 0.1.
+    At 0 these are the retrieval heads of Zhao et al. (arXiv 2410.22316).
     """
-    return frozenset((int(layer), int(head)) for layer, head in np.argwhere(scores > threshold))
+    return _heads(scores > threshold)
 
 
-def top(scores: NDArray[np.float64], count: int) -> frozenset[Head]:
+def top(scores: Scores, count: int) -> frozenset[Head]:
     """The `count` heads with the highest positive scores; fewer if fewer are positive.
 
     Ties go to the lower layer, then the lower head, so that the set is the same on every machine.
     """
-    order = np.argsort(-scores, axis=None, kind="stable")[:count]
-    heads = (np.unravel_index(int(i), scores.shape) for i in order if scores.flat[int(i)] > 0)
-    return frozenset((int(layer), int(head)) for layer, head in heads)
+    return _heads(_is_top(scores.ravel(), count).reshape(scores.shape))
+
+
+def indicators(vectors: Scores, top_count: int) -> dict[str, Scores]:
+    """The sets `positive`, `above` (Wu's threshold) and `top` of many score vectors at once.
+
+    Args:
+        vectors: (..., heads), the heads in the order of layer and head.
+        top_count: k of the top-k set.
+
+    Returns:
+        Of each set, (..., heads): 1 for a head in it, else 0; NaN where the score is.
+    """
+    sets = {
+        "positive": vectors > 0,
+        "above": vectors > WU_THRESHOLD,
+        "top": _is_top(vectors, top_count),
+    }
+    return {name: np.where(np.isnan(vectors), np.nan, found) for name, found in sets.items()}
+
+
+def _is_top(vectors: Scores, count: int) -> NDArray[np.bool_]:
+    order = np.argsort(-vectors, axis=-1, kind="stable")[..., :count]
+    chosen = np.zeros(vectors.shape, dtype=bool)
+    np.put_along_axis(chosen, order, True, axis=-1)
+    return chosen & (vectors > 0)
+
+
+def _heads(chosen: NDArray[np.bool_]) -> frozenset[Head]:
+    return frozenset((int(layer), int(head)) for layer, head in np.argwhere(chosen))

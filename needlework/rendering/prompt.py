@@ -25,6 +25,14 @@ _TRIES = 6
 _ORDERS = 12
 
 
+class Unrenderable(ValueError):
+    """An example that cannot be shown; `reason` is the same for all that fail the same way."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class NeedleSpan(NamedTuple):
     """A needle and the half-open range of prompt tokens that show it.
 
@@ -41,7 +49,8 @@ class Rendered(NamedTuple):
     """Token ids of the prompt and of the answer (closed by the end of sequence), and the needles.
 
     `example` is what is shown: without the distractors that were left out, `dropped` in number,
-    and with the answer that cites what is left by its numbers.
+    and with the answer that cites what is left by its numbers. `after` is the first token of what
+    follows the documents: the question in most styles, and the opening of the reply.
     """
 
     prompt: list[int]
@@ -49,6 +58,7 @@ class Rendered(NamedTuple):
     needles: list[NeedleSpan]
     dropped: int
     example: Example
+    after: int
 
     @property
     def length(self) -> int:
@@ -66,23 +76,25 @@ def render(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) ->
     depth stays as it was drawn. No text becomes a control token: `chat.tokens` says how.
 
     Raises:
-        ValueError: what is never cut does not fit, the chat template changes the message, a field
-            of the style is missing, or a needle is not found in the tokens.
+        Unrenderable: what is never cut does not fit, or a needle is not found in the tokens.
+        ValueError: the chat template changes the message, or a field of the style is missing.
     """
     style = style_of(example)
     if style.whole:
         shown = _tokens(example, style, tokenizer)
         if shown.length > length:
-            raise ValueError(
+            raise Unrenderable(
                 f"{example.id}: prompt and answer take {shown.length} tokens, more than the length "
-                f"of {length}, and this task's context is never cut; raise `length`"
+                f"of {length}, and this task's context is never cut; raise `length`",
+                "longer than the length",
             )
         return shown
     bare = _tokens(without_distractors(example), style, tokenizer)
     if bare.length > length:
-        raise ValueError(
+        raise Unrenderable(
             f"{example.id}: the question and its gold documents take {bare.length} tokens, more "
-            f"than the length of {length}; raise `length` or choose shorter documents"
+            f"than the length of {length}; raise `length` or choose shorter documents",
+            "longer than the length",
         )
     best = bare
     for order in range(_ORDERS if style.cut == "any" else 1):
@@ -118,17 +130,21 @@ def _fitted(
 
 def _tokens(example: Example, style: Style, tokenizer: PreTrainedTokenizerBase) -> Rendered:
     """The tokens of an example with all its documents."""
-    message, starts = _message(example, style)
+    message, starts, end = _message(example, style)
     try:
         before, shown, after = in_template(message, tokenizer)
         control = control_tokens(tokenizer, before + after)
         encoded = tokens(before, shown, after + style.opening, tokenizer, control)
-        shift = len(before) - message.index(shown)
+    except ValueError as error:
+        raise ValueError(f"{example.id}: {error}") from error
+    offsets = encoded["offset_mapping"]
+    shift = len(before) - message.index(shown)
+    try:
         spans = [
             NeedleSpan(
                 needle,
                 *token_span(
-                    encoded["offset_mapping"],
+                    offsets,
                     max(shift + start + needle.start, len(before)),
                     shift + start + needle.end,
                 ),
@@ -136,9 +152,13 @@ def _tokens(example: Example, style: Style, tokenizer: PreTrainedTokenizerBase) 
             for needle, start in _needles(example, style, starts)
         ]
     except ValueError as error:
-        raise ValueError(f"{example.id}: {error}") from error
+        raise Unrenderable(f"{example.id}: {error}", "needle not found in the tokens") from error
     answer = _answer(example.answers[0], style, tokenizer, control)
-    return Rendered(encoded["input_ids"], [*answer, tokenizer.eos_token_id], spans, 0, example)
+    behind = (i for i, (_, last) in enumerate(offsets) if last > shift + end)
+    follows = next(behind, len(offsets) - 1)
+    return Rendered(
+        encoded["input_ids"], [*answer, tokenizer.eos_token_id], spans, 0, example, follows
+    )
 
 
 def _answer(
@@ -160,8 +180,11 @@ def message_of(example: Example) -> str:
     return _message(example, style_of(example))[0]
 
 
-def _message(example: Example, style: Style) -> tuple[str, dict[str, tuple[int, int]]]:
-    """The message; and by document the characters where its block begins, and the text in it."""
+def _message(example: Example, style: Style) -> tuple[str, dict[str, tuple[int, int]], int]:
+    """The message; by document the characters where its block begins, and the text in it; its end.
+
+    The end is the character after the last document's block.
+    """
     fields = {"question": example.question, **example.source.get("fields", {})}
     try:
         parts, after = [style.before.format(**fields)], style.after.format(**fields)
@@ -177,8 +200,7 @@ def _message(example: Example, style: Style) -> tuple[str, dict[str, tuple[int, 
             starts[document.id] = (at, at + style.text_start(document, number))
         parts.append(style.block(document, number))
         at += len(parts[-1])
-    parts.append(after)
-    return "".join(parts), starts
+    return "".join([*parts, after]), starts, at
 
 
 def _needles(

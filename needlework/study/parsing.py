@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from needlework.study.sections import Study
+from needlework.study.sections import Study, patch_source, patched_runs, trained_variants
 from needlework.study.tasks import TASKS
 
 
@@ -54,8 +54,25 @@ def _contradictions(study: Study) -> Iterable[str]:
         )
     if not study.tasks.chosen():
         yield f"tasks: names none; known here: {', '.join(TASKS)}"
+    yield from _unknown_runs(study)
     if study.compute.device == "cpu" and study.compute.gpus:
         yield f"compute.gpus: {study.compute.gpus} with compute.device cpu; take 0, or device cuda"
+
+
+def _unknown_runs(study: Study) -> Iterable[str]:
+    """Interventions on runs that the study does not have."""
+    trained = trained_variants(study)
+    named = {
+        "masking.variants": (study.masking.variants or []) if study.masking else [],
+        "patching.targets": (study.patching.targets or []) if study.patching else [],
+        "patching.source": [patch_source(study)] if study.patching else [],
+    }
+    for key, variants in named.items():
+        for variant in variants:
+            if variant not in trained:
+                yield f"{key}: {variant} is not in variants; known here: {', '.join(trained)}"
+    if study.patching and patch_source(study) in {run.variant for run in patched_runs(study)}:
+        yield f"patching.targets: {patch_source(study)} is the source; leave it out"
 
 
 def explain(error: Mapping[str, Any]) -> str:

@@ -6,11 +6,13 @@ got, what it takes, and the nearest valid name. The JSON schema for editors is g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from needlework.layout import Run
+from needlework.study.heads import MaskingSection, PatchingSection, ProbeSection
 from needlework.study.tasks import TasksSection
 from needlework.study.values import UNTUNED, Count, Name, Number, Section, VariantName
 
@@ -129,17 +131,6 @@ class TrainingSection(Section):
     )
 
 
-class ProbeSection(Section):
-    """Retrieval-head scores on the validation examples."""
-
-    max_new_tokens: Count = Field(24, description="Longest answer while heads are scored. Ours.")
-    top: Count = Field(
-        20,
-        description="Size of the top-k head sets, beside the sets of all positive heads. Ours: "
-        "7 % of the heads of the bundled model; Wu et al. find 3 to 6 % above 0.1.",
-    )
-
-
 class EvaluationSection(Section):
     """Greedy answers to the test examples."""
 
@@ -191,6 +182,12 @@ class Study(Section):
     compute: ComputeSection = ComputeSection()
     training: TrainingSection = TrainingSection()
     probe: ProbeSection = ProbeSection()
+    masking: MaskingSection | None = Field(
+        None, description="Masks of heads; null: none. {} takes every default."
+    )
+    patching: PatchingSection | None = Field(
+        None, description="Patches of heads; null: none. {} takes every default."
+    )
     evaluation: EvaluationSection = EvaluationSection()
     statistics: StatisticsSection = StatisticsSection()
 
@@ -200,12 +197,42 @@ def trained_variants(study: Study) -> list[str]:
     return [UNTUNED, *study.variants]
 
 
-def runs(study: Study) -> list[Run]:
-    """Every run of a study: the untuned model once, every variant with every training seed."""
+def runs(study: Study, variants: Sequence[str] | None = None) -> list[Run]:
+    """Every run of a study: the untuned model once, every variant with every training seed.
+
+    Args:
+        study: the study.
+        variants: only runs of these; None: of all.
+    """
     return [
         Run(model, task, variant, seed)
         for model in study.models
         for task in study.tasks.chosen()
         for variant in trained_variants(study)
+        if variants is None or variant in variants
         for seed in ([0] if variant == UNTUNED else study.training_seeds)
     ]
+
+
+def reference(study: Study) -> str:
+    """The variant that the others are measured against: real data where a study has it."""
+    return "real" if "real" in study.variants else study.variants[0]
+
+
+def masked_runs(study: Study) -> list[Run]:
+    """The runs whose heads are masked."""
+    return runs(study, study.masking.variants) if study.masking else []
+
+
+def patch_source(study: Study) -> str:
+    """The variant whose heads are put into other runs."""
+    given = study.patching.source if study.patching else None
+    return given or reference(study)
+
+
+def patched_runs(study: Study) -> list[Run]:
+    """The runs that are patched."""
+    if study.patching is None:
+        return []
+    others = [v for v in study.variants if v != patch_source(study)]
+    return runs(study, others if study.patching.targets is None else study.patching.targets)

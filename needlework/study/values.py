@@ -57,6 +57,19 @@ VariantName = Annotated[
 ]
 
 
+def _trained(value: Any) -> Any:
+    return value if value == UNTUNED else _variant(value)
+
+
+TrainedVariant = Annotated[
+    str,
+    BeforeValidator(_trained),
+    WithJsonSchema(
+        {"anyOf": [{"enum": [UNTUNED, *VARIANTS]}, {"type": "string", "pattern": r"[+]"}]}
+    ),
+]
+
+
 class Section(BaseModel):
     """A part of a study: keys that are known, of the type they have."""
 

@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 from needlework import models
+from needlework.adapters import attach
 from needlework.examples import Document, Example, Needle, read_examples, write_examples
 from needlework.provenance import file_hash
 from needlework.rendering.prompt import render
@@ -221,7 +222,7 @@ def test_the_record_says_what_was_done(tiny_base: models.Base, data: Path, plain
 
 def test_what_was_trained_is_what_loads(tiny_base: models.Base, data: Path, plain: Path) -> None:
     """The validation loss of the record, computed anew from the files, one example at a time."""
-    model: Any = models.load_model(tiny_base, dtype="float32", adapter=plain)
+    model = attach(models.load_model(tiny_base, dtype="float32"), tiny_base, {"plain": plain})
     tokenizer = models.load_tokenizer(tiny_base)
     losses = []
     for example in read_examples(data / "validation.jsonl"):

@@ -1,0 +1,1 @@
+"""Interventions on attention heads: what is done, to which heads, and the doing of it."""

@@ -1,0 +1,215 @@
+"""Adapters: what is attached is whole and belongs to the base, and one at a time is in use.
+
+An adapter whose weights found no place, or on another RoPE base, gives plausible numbers; so each
+of these cases is made here with real weights.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from needlework import models
+from needlework.adapters import adapter_hash, attach, using
+
+_IDS = torch.tensor([[0, 40, 41, 42, 250, 7, 7, 99]])
+_WEIGHTS = "adapter_model.safetensors"
+Weights = dict[str, Tensor]
+
+
+def _logits(model: Any) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = model(_IDS).logits
+    return logits
+
+
+def _tuned(base: models.Base, folder: Path) -> Any:
+    return attach(models.load_model(base, dtype="float32"), base, {"default": folder})
+
+
+def _with_theta(base: models.Base, folder: Path, theta: float) -> Path:
+    shutil.copytree(base.path, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["rope_parameters"]["rope_theta"] = theta
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of the tiny model that changes it, with the record that training leaves."""
+    folder = tmp_path_factory.mktemp("adapter")
+    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    torch.manual_seed(0)
+    get_peft_model(models.load_model(tiny_base, dtype="float32"), config).save_pretrained(folder)
+    record = {"base": tiny_base.model_dump()}
+    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def copied(adapter: Path, tmp_path: Path) -> Path:
+    """A copy of the adapter to damage."""
+    return Path(shutil.copytree(adapter, tmp_path / "adapter"))
+
+
+def test_an_adapter_changes_the_model_and_is_all_loaded(
+    tiny_base: models.Base, adapter: Path
+) -> None:
+    plain = models.load_model(tiny_base, dtype="float32")
+    tuned = _tuned(tiny_base, adapter)
+    assert not tuned.training
+    assert (_logits(tuned) - _logits(plain)).abs().max() > 0.01
+    # The sum of base and adapter, computed by hand, gives the same model.
+    saved = load_file(adapter / _WEIGHTS)
+    scale = json.loads((adapter / "adapter_config.json").read_text())["lora_alpha"] / 2
+    for name, a in saved.items():
+        if "lora_A" in name:
+            module = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            b = saved[name.replace("lora_A", "lora_B")]
+            plain.get_submodule(module).weight.data += scale * b @ a
+    torch.testing.assert_close(_logits(tuned), _logits(plain), rtol=1e-4, atol=1e-5)
+
+
+def test_an_adapter_without_effect_leaves_the_model_alone(
+    tiny_base: models.Base, copied: Path
+) -> None:
+    """The control of the test above: what changes the logits is the adapter's own weights."""
+    zeros = {name: torch.zeros_like(w) for name, w in load_file(copied / _WEIGHTS).items()}
+    save_file(zeros, copied / _WEIGHTS)
+    plain = models.load_model(tiny_base, dtype="float32")
+    tuned = _tuned(tiny_base, copied)
+    torch.testing.assert_close(_logits(tuned), _logits(plain), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rope", {"rope_theta": 6315088.0, "rope_type": "default"}),
+        ("sliding_window", 1024),
+        ("weights_sha256", "0" * 64),
+        ("revision", "main"),
+        ("source", "smollm2-135m-instruct"),
+    ],
+)
+def test_an_adapter_of_another_base_is_refused(
+    tiny_base: models.Base, copied: Path, key: str, value: Any
+) -> None:
+    record = {"base": tiny_base.model_dump() | {key: value}}
+    (copied / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"was trained with {key} = .*train it again") as caught:
+        _tuned(tiny_base, copied)
+    assert repr(value) in str(caught.value)
+    assert repr(getattr(tiny_base, key)) in str(caught.value)
+
+
+def test_a_changed_rope_base_refuses_the_adapter(
+    tiny_base: models.Base, copied: Path, tmp_path: Path
+) -> None:
+    """The whole way: the same folder, with theta edited between training and scoring."""
+    source = _with_theta(tiny_base, tmp_path / "source", 10_000.0)
+    trained_on = models.prepare(str(source), tmp_path)
+    record = {"base": trained_on.model_dump()}
+    (copied / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    _tuned(trained_on, copied)
+    shutil.rmtree(source)
+    _with_theta(tiny_base, source, 500_000.0)
+    edited = models.prepare(str(source), tmp_path)
+    with pytest.raises(ValueError, match="was trained with rope"):
+        _tuned(edited, copied)
+
+
+def _lose_one(weights: Weights) -> None:
+    del weights[sorted(weights)[0]]
+
+
+def _gain_one(weights: Weights) -> None:
+    name = sorted(weights)[0]
+    weights[name.replace("layers.0", "layers.7")] = weights[name].clone()
+
+
+def _rename_one(weights: Weights) -> None:
+    name = sorted(weights)[0]
+    weights[name.replace("self_attn", "attention")] = weights.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_lose_one, "0 saved weights found no place in the model and 1 places got none"),
+        (_gain_one, "1 saved weights found no place in the model and 0 places got none"),
+        (_rename_one, "1 saved weights found no place in the model and 1 places got none"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys")  # PEFT only warns
+def test_an_adapter_that_does_not_fit_is_refused(
+    tiny_base: models.Base, copied: Path, damage: Callable[[Weights], None], message: str
+) -> None:
+    weights = load_file(copied / _WEIGHTS)
+    damage(weights)
+    save_file(weights, copied / _WEIGHTS)
+    with pytest.raises(ValueError, match=message):
+        _tuned(tiny_base, copied)
+
+
+def test_the_hash_of_an_adapter_is_of_its_weights(adapter: Path, copied: Path) -> None:
+    assert adapter_hash(None) is None
+    assert adapter_hash(copied) == adapter_hash(adapter)
+    weights = load_file(copied / _WEIGHTS)
+    weights[sorted(weights)[0]][0, 0] += 1
+    save_file(weights, copied / _WEIGHTS)
+    assert adapter_hash(copied) != adapter_hash(adapter)
+
+
+# --- Several adapters on one base --------------------------------------------------------------
+
+
+@pytest.fixture
+def several(tiny_base: models.Base, adapter: Path, copied: Path) -> Any:
+    """The tiny model with the adapters "one" and "two"."""
+    doubled = {name: 2 * weight for name, weight in load_file(copied / _WEIGHTS).items()}
+    save_file(doubled, copied / _WEIGHTS)
+    model = models.load_model(tiny_base, dtype="float32")
+    return attach(model, tiny_base, {"one": adapter, "two": copied})
+
+
+def test_each_adapter_is_as_it_is_alone(
+    several: Any, tiny_base: models.Base, adapter: Path, copied: Path
+) -> None:
+    plain = models.load_model(tiny_base, dtype="float32")
+    found = {}
+    for name in ("two", None, "one"):
+        with using(several, name):
+            found[name] = _logits(several)
+    assert torch.equal(found[None], _logits(plain))
+    assert torch.equal(found["one"], _logits(_tuned(tiny_base, adapter)))
+    assert torch.equal(found["two"], _logits(_tuned(tiny_base, copied)))
+    assert not torch.equal(found["one"], found["two"])
+
+
+def test_the_adapter_in_use_is_put_back(several: Any) -> None:
+    first = _logits(several)
+    with pytest.raises(ZeroDivisionError), using(several, "two"):
+        raise ZeroDivisionError
+    with using(several, None):
+        pass
+    assert torch.equal(_logits(several), first)
+    assert not any(weight.requires_grad for weight in several.parameters())
+
+
+def test_a_model_without_adapters_is_itself(tiny_base: models.Base) -> None:
+    model = models.load_model(tiny_base, dtype="float32")
+    assert attach(model, tiny_base, {}) is model
+    with using(model, None):
+        _logits(model)
+    with pytest.raises(ValueError, match="'one' is not attached"), using(model, "one"):
+        pass

@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install demo test test-slow lint format schema lock bench-demo bench-data bench-client unlock clean
+.PHONY: help install demo test test-slow lint format schema lock bench-demo bench-data bench-heads bench-client unlock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ bench-demo: $(INSTALLED) ## time the default study from nothing
 bench-data: $(INSTALLED) ## time the paper's symbolic set; with QUESTIONS and PASSAGES mdqa, too
 	python workflow/bench_symbolic.py
 	$(if $(QUESTIONS),python workflow/bench_mdqa.py --questions $(QUESTIONS) --passages $(PASSAGES))
+
+bench-heads: $(INSTALLED) ## time the work on heads against the plain way and the published method
+	python workflow/bench_heads.py
 
 bench-client: $(INSTALLED) ## time the language model client against a server on this machine
 	python workflow/bench_client.py

@@ -1,4 +1,4 @@
-"""Clustered paired bootstrap, Holm's correction, rank correlation, power: arrays in, numbers out.
+"""Clustered paired bootstrap, Holm's correction, correlation, power: arrays in, numbers out.
 
 The bootstrap resamples whole clusters, because items that share a source (one question at several
 gold positions) are not independent; a naive item bootstrap is then far too narrow.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,9 +45,11 @@ class Difference(NamedTuple):
 
 
 class Correlation(NamedTuple):
-    """Spearman's rho with its two-sided p over n pairs."""
+    """A correlation over n pairs with its confidence limits and two-sided p."""
 
-    rho: float
+    r: float
+    low: float
+    high: float
     p: float
     n: int
 
@@ -170,9 +172,20 @@ def _cluster_sums(scores: Floats, index: NDArray[np.intp]) -> Floats:
 def _resampled_means(sums: Floats, sizes: NDArray[np.intp], resamples: int, seed: int) -> Floats:
     """Weighted cluster sums over weighted cluster sizes, shape (resamples, systems)."""
     table = np.column_stack([_on_exact_grid(sums), sizes])
-    n_clusters = len(sizes)
+    means = []
+    for weights in cluster_weights(len(sizes), resamples, seed):
+        totals = weights @ table
+        means.append(totals[:, :-1] / totals[:, -1:])
+    return np.concatenate(means)
+
+
+def cluster_weights(n_clusters: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each resample draws each cluster: multinomial, each row summing to `n_clusters`.
+
+    Yields blocks of whole resamples, shape (rows, n_clusters), `resamples` rows in all, so that a
+    large table need not be held. The same seed gives the same weights.
+    """
     random = np.random.default_rng(seed)
-    means = np.empty((resamples, sums.shape[1]))
     step = max(1, _CHUNK // n_clusters)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
@@ -180,9 +193,7 @@ def _resampled_means(sums: Floats, sizes: NDArray[np.intp], resamples: int, seed
         drawn = random.integers(n_clusters, size=(rows, n_clusters))
         drawn += n_clusters * np.arange(rows)[:, None]
         weights = np.bincount(drawn.ravel(), minlength=rows * n_clusters)
-        totals = weights.reshape(rows, n_clusters).astype(np.float64) @ table
-        means[start : start + rows] = totals[:, :-1] / totals[:, -1:]
-    return means
+        yield weights.reshape(rows, n_clusters).astype(np.float64)
 
 
 def _on_exact_grid(sums: Floats) -> Floats:
@@ -209,26 +220,63 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
+def spearman(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Correlation:
     """Spearman's rank correlation of two sequences of n numbers; ties have their mean rank.
 
-    p is two-sided: up to n = 8 the share of all n! permutations with a |rho| at least as large,
-    above from Student's t with n - 2 degrees of freedom (0 if |rho| is 1). rho and p are NaN if
-    n < 3 or if x or y is constant.
+    p is two-sided: up to n = 8 the share of all n! permutations with an |r| at least as large,
+    above from Student's t with n - 2 degrees of freedom (0 if |r| is 1). The limits are by Fisher's
+    z with the standard error sqrt((1 + r**2 / 2) / (n - 3)) (Bonett and Wright 2000, Psychometrika
+    65, 23-28); NaN if n < 4 or |r| is 1, where z is infinite. r and p are NaN if n < 3 or if x or y
+    is constant.
 
     Raises:
         ValueError: x and y are not one-dimensional and of one length, or have an entry that is
-            not finite.
+            not finite; `level` is not between 0 and 1.
     """
-    first, second = _finite_vector("x", x), _finite_vector("y", y)
-    n = len(first)
-    if len(second) != n:
-        raise ValueError(f"x has {n} entries and y has {len(second)}; expected pairs")
-    if n < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return Correlation(math.nan, math.nan, n)
+    first, second = _pairs(x, y)
+    if not _correlated(first, second):
+        return Correlation(math.nan, math.nan, math.nan, math.nan, len(first))
     result = stats.spearmanr(first, second)
-    p = _permutation_p(first, second) if n <= _EXACT_CORRELATION else float(result.pvalue)
-    return Correlation(float(result.statistic), p, n)
+    p = _permutation_p(first, second) if len(first) <= _EXACT_CORRELATION else result.pvalue
+    r = float(result.statistic)
+    low, high = _fisher_limits(r, len(first), 1 + r**2 / 2, level)
+    return Correlation(r, low, high, float(p), len(first))
+
+
+def pearson(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Correlation:
+    """Pearson's correlation of two sequences of n numbers.
+
+    p is two-sided, exact for normal pairs (scipy.stats.pearsonr). The limits are by Fisher's z
+    with the standard error 1 / sqrt(n - 3) (Fisher 1921); what is NaN, and the errors raised, are
+    those of `spearman`.
+    """
+    first, second = _pairs(x, y)
+    if not _correlated(first, second):
+        return Correlation(math.nan, math.nan, math.nan, math.nan, len(first))
+    result = stats.pearsonr(first, second)
+    r = float(result.statistic)
+    low, high = _fisher_limits(r, len(first), 1.0, level)
+    return Correlation(r, low, high, float(result.pvalue), len(first))
+
+
+def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    first, second = _finite_vector("x", x), _finite_vector("y", y)
+    if len(first) != len(second):
+        raise ValueError(f"x has {len(first)} entries and y has {len(second)}; expected pairs")
+    return first, second
+
+
+def _correlated(x: Floats, y: Floats) -> bool:
+    return len(x) >= 3 and bool(np.ptp(x) > 0 and np.ptp(y) > 0)
+
+
+def _fisher_limits(r: float, n: int, variance: float, level: float) -> tuple[float, float]:
+    _check_share("level", level)
+    if n < 4 or 1 - abs(r) < 1e-12:
+        return math.nan, math.nan
+    z = math.atanh(r)
+    width = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance / (n - 3))
+    return math.tanh(z - width), math.tanh(z + width)
 
 
 def _permutation_p(x: Floats, y: Floats) -> float:

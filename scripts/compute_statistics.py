@@ -29,7 +29,9 @@ def main() -> None:
     scores, comparisons = score_tables(
         args.predictions, resamples=args.resamples, level=args.level, seed=args.seed
     )
-    correlations = correlation_table(scores, pd.read_csv(args.similarity), reference=args.reference)
+    correlations = correlation_table(
+        scores, pd.read_csv(args.similarity), reference=args.reference, level=args.level
+    )
     tables = {"scores": scores, "comparisons": comparisons, "correlations": correlations}
     for name, table in tables.items():
         write_text(args.output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))

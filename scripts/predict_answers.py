@@ -8,46 +8,35 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from needlework import models, provenance
+from needlework import adapters, models
+from needlework.evaluation.predict import add_answer_flags, answer_identity, predict
 from needlework.examples import read_examples
 
 
 def main() -> None:
     args = _arguments()
     models.limit_threads(args.threads)
-    from needlework.evaluation.predict import predict
-
-    base = models.Base.read(args.base)
-    identity = provenance.value_hash(
-        [
-            base.model_dump(),
-            models.adapter_hash(args.adapter),
-            provenance.file_hash(args.examples),
-            [args.length, args.max_new_tokens, args.batch, args.dtype, args.device],
-            provenance.versions(),
-        ]
-    )
+    base = models.base_of(args.base)
+    folders = {"run": args.adapter} if args.adapter else {}
     predict(
-        models.load_model(base, dtype=args.dtype, device=args.device, adapter=args.adapter),
+        adapters.attach(
+            models.load_model(base, dtype=args.dtype, device=args.device), base, folders
+        ),
         models.load_tokenizer(base),
         read_examples(args.examples),
         args.output,
         length=args.length,
         max_new_tokens=args.max_new_tokens,
         batch=args.batch,
-        identity=identity,
+        identity=answer_identity(args, base.model_dump(), adapters.adapter_hash(args.adapter)),
     )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", type=Path, required=True, help="base.json of the model")
+    add_answer_flags(parser)
     parser.add_argument("--adapter", type=Path, help="folder of an adapter; none: untuned")
-    parser.add_argument("--examples", type=Path, required=True, help="test examples (JSONL)")
     parser.add_argument("--output", type=Path, required=True, help="answers to write (JSONL)")
-    parser.add_argument("--length", type=int, required=True, help="longest example in tokens")
-    parser.add_argument("--max-new-tokens", type=int, required=True, help="longest answer")
-    parser.add_argument("--batch", type=int, required=True, help="examples answered together")
     models.add_compute_flags(parser)
     return parser.parse_args()
 

@@ -28,13 +28,15 @@ def main() -> None:
     base = models.base_of(args.base)
     source = args.examples or args.questions
     examples = read_examples(source) if args.examples else read_questions(source)
+    if not examples:
+        raise ValueError(f"{source} has no row; it takes one example a line")
     correct = judge(examples[0].task)
+    options = {key: getattr(args, key) for key in Probe.__dataclass_fields__}
+    probe = Probe(**options | {"length": args.length or base.positions})
     tokenizer = models.load_tokenizer(base)
     folders = {f"adapter{i}": folder for i, folder in enumerate(args.adapter)}
     model = models.load_model(base, dtype=args.dtype, device=args.device)
     model = adapters.attach(model, base, folders)
-    options = {key: getattr(args, key) for key in Probe.__dataclass_fields__}
-    probe = Probe(**options | {"length": args.length or base.positions})
     for output, name in zip(args.output, folders or [None], strict=True):
         folder = folders.get(name)
         metadata = {
@@ -81,6 +83,8 @@ def _arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if len(args.output) != max(1, len(args.adapter)):
         parser.error(f"{len(args.adapter)} adapters and {len(args.output)} outputs; name as many")
+    if len(set(args.output)) < len(args.output):
+        parser.error("two outputs are one file; give each adapter its own")
     return args
 
 

@@ -7,20 +7,22 @@ import math
 import random
 import tracemalloc
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from needlework.statistics import (
-    Correlation,
     PairedBootstrap,
+    cluster_weights,
     detectable_difference,
     holm,
+    pearson,
     spearman,
 )
 
@@ -197,6 +199,27 @@ def test_ties_are_not_decided_by_rounding(
     assert rescaled.difference(0, 1).p == p
 
 
+def test_weights_are_those_of_the_bootstrap() -> None:
+    # 600 clusters come in two blocks; a resampled mean is the weighted mean of the scores.
+    weights = np.concatenate(list(cluster_weights(600, 2_000, seed=1)))
+    assert weights.shape == (2_000, 600)
+    assert (weights.sum(axis=1) == 600).all()
+    values = np.random.default_rng(9).integers(0, 2, size=600).astype(float)
+    low, high = np.quantile(weights @ values / 600, [0.025, 0.975])
+    labels = [f"item{i:03}" for i in range(600)]  # in the order in which they are sorted
+    found = PairedBootstrap(values[:, None], labels, resamples=2_000, seed=1).interval(0)
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_weights_are_multinomial() -> None:
+    (weights,) = cluster_weights(5, 20_000, seed=3)
+    counts = np.bincount(weights.astype(int).ravel(), minlength=6)
+    expected = stats.binom.pmf(range(6), 5, 1 / 5) * weights.size
+    assert counts == pytest.approx(expected, rel=0.2, abs=15)
+    # Draws of one resample exclude each other: the covariance of two clusters is -1/5.
+    assert np.cov(weights[:, 0], weights[:, 1])[0, 1] == pytest.approx(-1 / 5, abs=0.02)
+
+
 def test_identical_systems() -> None:
     values, clusters = clustered_scores(seed=10)
     boot = PairedBootstrap(values[:, [0, 1, 0]], clusters, resamples=500, seed=1)
@@ -276,7 +299,7 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
     assert holm([math.nan]) == pytest.approx([math.nan], nan_ok=True)
 
 
-# --- Spearman ----------------------------------------------------------------------------------
+# --- Correlation -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,9 +317,8 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
     ],
 )
 def test_spearman_against_the_exact_table(y: list[int], rho: float, p: float) -> None:
-    x = range(len(y))
-    assert spearman(x, y) == pytest.approx((rho, p, len(y)), abs=5e-4)
-    assert spearman(x, [-v for v in y]) == pytest.approx((-rho, p, len(y)), abs=5e-4)
+    for found, sign in [(spearman(range(len(y)), y), 1), (spearman(y, range(0, -len(y), -1)), -1)]:
+        assert (found.r, found.p, found.n) == pytest.approx((sign * rho, p, len(y)), abs=5e-4)
 
 
 def test_spearman_with_ties_against_plain_enumeration() -> None:
@@ -304,30 +326,75 @@ def test_spearman_with_ties_against_plain_enumeration() -> None:
     observed = stats.spearmanr(x, y).statistic
     every = [stats.spearmanr(x, list(order)).statistic for order in itertools.permutations(y)]
     p = np.mean([abs(rho) >= abs(observed) - 1e-9 for rho in every])
-    assert spearman(x, y) == pytest.approx((observed, p, 5))
+    found = spearman(x, y)
+    assert (found.r, found.p, found.n) == pytest.approx((observed, p, 5))
 
 
 def test_spearman_is_asymptotic_above_eight() -> None:
     x, y = np.random.default_rng(13).normal(size=(2, 9))
     rho = np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1]
     t = rho * math.sqrt(7 / (1 - rho**2))
-    assert spearman(x, y) == pytest.approx((rho, 2 * stats.t.sf(abs(t), 7), 9))
+    found = spearman(x, y)
+    assert (found.r, found.p, found.n) == pytest.approx((rho, 2 * stats.t.sf(abs(t), 7), 9))
 
 
+def test_limits_of_spearman_are_those_of_its_authors() -> None:
+    # The example of ci.spear in statpsych, Bonett's own package for R.
+    y = [21, 4, 9, 12, 35, 18, 10, 22, 24, 1, 6, 8, 13, 16, 19]
+    x = [67, 28, 30, 28, 52, 40, 25, 37, 44, 10, 14, 20, 28, 40, 51]
+    found = spearman(x, y)
+    assert (found.r, found.low, found.high) == pytest.approx((0.8699639, 0.5840951, 0.9638297))
+
+
+@given(
+    st.integers(4, 30).flatmap(
+        lambda n: st.lists(st.tuples(SCORES, SCORES), min_size=n, max_size=n, unique=True)
+    ),
+    st.sampled_from([0.8, 0.95]),
+)
+@settings(deadline=None)
+def test_pearson_equals_scipy(pairs: list[tuple[float, float]], level: float) -> None:
+    x, y = np.array(pairs).T
+    assume(np.ptp(x) > 0.01 and np.ptp(y) > 0.01)
+    found, wanted = pearson(x, y, level), stats.pearsonr(x, y)
+    assert (found.r, found.p, found.n) == pytest.approx(
+        (wanted.statistic, wanted.pvalue, len(pairs)), abs=1e-12
+    )
+    if abs(found.r) < 1 - 1e-9:
+        limits = wanted.confidence_interval(level)
+        assert (found.low, found.high) == pytest.approx((limits.low, limits.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("correlate", [spearman, pearson])
+def test_limits_where_there_are_none(correlate: Any) -> None:
+    perfect = correlate([1, 2, 3, 4], [2, 4, 6, 8])
+    assert perfect.r == pytest.approx(1)
+    assert math.isnan(perfect.low)  # [1, 1] would claim certainty from four points
+    assert math.isnan(perfect.high)
+    three = correlate([1, 2, 3], [1, 3, 2])
+    assert three.r == pytest.approx(0.5)
+    assert math.isnan(three.low)
+    assert math.isnan(three.high)
+
+
+@pytest.mark.parametrize("correlate", [spearman, pearson])
 @pytest.mark.parametrize(("x", "y"), [([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3]), ([], [])])
-def test_spearman_where_it_is_undefined(x: list[int], y: list[int]) -> None:
-    expected = Correlation(math.nan, math.nan, len(x))
-    assert spearman(x, y) == pytest.approx(expected, nan_ok=True)
-    assert spearman(y, x) == pytest.approx(expected, nan_ok=True)
+def test_where_a_correlation_is_undefined(correlate: Any, x: list[int], y: list[int]) -> None:
+    expected = (*[math.nan] * 4, len(x))
+    assert correlate(x, y) == pytest.approx(expected, nan_ok=True)
+    assert correlate(y, x) == pytest.approx(expected, nan_ok=True)
 
 
-def test_spearman_refuses_what_is_not_pairs() -> None:
+@pytest.mark.parametrize("correlate", [spearman, pearson])
+def test_what_is_not_pairs_is_refused(correlate: Any) -> None:
     with pytest.raises(ValueError, match="x has 3 entries and y has 2"):
-        spearman([1, 2, 3], [1, 2])
+        correlate([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match="y has 1 entries that are not finite, the first at 2"):
-        spearman([1, 2, 3], [1, 2, math.nan])
+        correlate([1, 2, 3], [1, 2, math.nan])
     with pytest.raises(ValueError, match=r"x has the shape \(1, 2\)"):
-        spearman([[1, 2]], [1, 2])
+        correlate([[1, 2]], [1, 2])
+    with pytest.raises(ValueError, match="level is 95"):
+        correlate([1, 2, 3, 4], [1, 3, 2, 4], level=95)
 
 
 # --- Power -------------------------------------------------------------------------------------

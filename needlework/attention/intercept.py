@@ -143,15 +143,15 @@ def intercept(
                 "interface"
             )
 
-    base.set_attn_implementation(ours)
-    if base.config._attn_implementation != ours:
-        raise ValueError(
-            f"{type(base).__name__} does not let its attention be set; heads of a model that does "
-            "not use transformers' attention interface cannot be read or changed"
-        )
     before_pass = base.register_forward_pre_hook(announce, with_kwargs=True)
     after_pass = base.register_forward_hook(check, with_kwargs=True)
     try:
+        base.set_attn_implementation(ours)
+        if base.config._attn_implementation != ours:
+            raise ValueError(
+                f"{type(base).__name__} does not let its attention be set; heads of a model that "
+                "does not use transformers' attention interface cannot be read or changed"
+            )
         yield
     finally:
         before_pass.remove()
@@ -232,10 +232,10 @@ def _call(
 ) -> Call:
     _refuse(module, query, mask, this, keywords)
     if this:
-        this.reached.add(int(module.layer_idx))
+        this.reached.add(module.layer_idx)
     scale = keywords.get("scaling")
     return Call(
-        layer=int(module.layer_idx),
+        layer=module.layer_idx,
         module=module,
         query=query,
         key=key,
@@ -260,10 +260,13 @@ def _refuse(
     """Raise where rows computed here would not be those that the layer's output comes from."""
     reasons = [f"uses {name!r}" for name in _UNSUPPORTED if keywords.get(name) is not None]
     causal = keywords.get("is_causal")
-    if mask is None and query.shape[2] > 1:
-        if not (getattr(module, "is_causal", True) if causal is None else causal):
-            reasons.append("sees positions after its own")
-    if this and int(module.layer_idx) in this.reached:
+    if causal is None:
+        causal = getattr(module, "is_causal", True)
+    if mask is None and query.shape[2] > 1 and not causal:
+        reasons.append("sees positions after its own")
+    if module.layer_idx < 0:
+        reasons.append("has no number of its own")
+    if this and module.layer_idx in this.reached:
         reasons.append("computes attention more than once in a forward pass")
     if reasons:
         raise ValueError(

@@ -60,8 +60,7 @@ class Reading:
         if call.cache is not None:  # a slice would keep the queries and the mask of a whole prompt
             query, visible = query.clone(), visible.clone()
         waiting.append(_Waiting(query, visible, call.cache, call.seen + count))
-        # Few keys are worth a computation of their own; a prompt's would be kept beyond the window.
-        if call.cache is None or call.window is not None:
+        if call.cache is None:
             self._finish(call.layer)
 
     def finish(self) -> None:
@@ -70,9 +69,10 @@ class Reading:
             self._finish(layer)
 
     def _finish(self, layer: int) -> None:
-        waiting, last = self._waiting[layer], self._last.pop(layer, None)
-        if not waiting or last is None:
+        waiting = self._waiting[layer]
+        if not waiting:
             return
+        last = self._last.pop(layer)
         length = last.key.shape[2]
         query = torch.cat([each.query for each in waiting], dim=2)
         visible = torch.cat([pad(each.visible, (0, length - each.visible.shape[3]))

@@ -62,3 +62,9 @@ def metrics_for(task: str) -> dict[str, Metric]:
 def main_metric(task: str) -> str:
     """The name of the metric that decides between variants on a task."""
     return next(iter(metrics_for(task)))
+
+
+def judge(task: str) -> Callable[[str, Sequence[str]], bool]:
+    """Whether an answer counts as right: the main metric of the task above one half."""
+    metric = metrics_for(task)[main_metric(task)]
+    return lambda prediction, answers: metric(prediction, answers) > 0.5

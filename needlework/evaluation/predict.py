@@ -1,20 +1,23 @@
-"""Greedy answers of a model to examples, in a file that a killed run goes on filling."""
+"""Greedy answers of a model to examples, in files that a killed run goes on filling."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from needlework.atomic import write_text
 from needlework.examples import Example
 from needlework.progress import say, track
-from needlework.rendering.prompt import Rendered, render
-from needlework.rendering.styles import style_of
+from needlework.provenance import file_hash, value_hash, versions
+from needlework.rendering.prompt import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from needlework.answering import Batch
 
 Row = dict[str, Any]
 
@@ -32,9 +35,7 @@ def predict(
 ) -> list[Row]:
     """Answer every example and write one row each to `output`, in the order of the examples.
 
-    Rows are kept in a neighbour of `output` as batches finish. A later run with the same
-    `identity` (a hash of all that the answers depend on) takes them over; another identity
-    starts anew.
+    A killed run goes on where it was: `fill` says how.
 
     Args:
         model: base model, with an adapter or without.
@@ -49,25 +50,66 @@ def predict(
     Returns:
         The rows written.
     """
-    partial = output.with_name(f".{output.stem}.{identity[:16]}.partial.jsonl")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    done = _finished(partial)
-    if done:
-        say(f"{len(done)} of {len(examples)} answers are there already")
-    rest = [example for example in examples if example.id not in done]
-    with partial.open("a", encoding="utf-8") as file:
-        for rows in track(
-            _answers(model, tokenizer, rest, length, max_new_tokens, batch),
-            f"batches of {batch} answers",
-            total=-(-len(rest) // batch),
-        ):
-            done.update({row["id"]: row for row in rows})
-            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-            file.flush()
-    ordered = [done[example.id] for example in examples]
-    write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ordered))
-    partial.unlink()
+    return fill(
+        {"plain": output},
+        examples,
+        lambda rest: _answers(model, tokenizer, rest, length, max_new_tokens, batch),
+        batch=batch,
+        identity=identity,
+    )["plain"]
+
+
+def fill(
+    outputs: Mapping[str, Path],
+    examples: Sequence[Example],
+    answer: Callable[[Sequence[Example]], Iterator[Mapping[str, list[Row]]]],
+    *,
+    batch: int,
+    identity: str,
+) -> dict[str, list[Row]]:
+    """Write a file of rows for each condition, in the order of the examples.
+
+    Rows are kept in neighbours of the outputs as batches finish. A later run with the same
+    `identity` (a hash of all that the answers depend on) takes over the examples that every
+    condition has answered; another identity starts anew.
+
+    Args:
+        outputs: the JSONL file of each condition.
+        examples: what to answer.
+        answer: answers examples batch by batch, in any order: the rows of each condition.
+        batch: examples answered together.
+        identity: hash of all that the answers depend on.
+
+    Returns:
+        The rows written, by condition.
+    """
+    partials = {
+        name: path.with_name(f".{path.stem}.{identity[:16]}.partial.jsonl")
+        for name, path in outputs.items()
+    }
+    for path in outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    done = {name: _finished(path) for name, path in partials.items()}
+    rest = [each for each in examples if not all(each.id in rows for rows in done.values())]
+    if len(rest) < len(examples):
+        say(f"{len(examples) - len(rest)} of {len(examples)} answers are there already")
+    total = -(-len(rest) // batch)
+    for answered in track(answer(rest), f"batches of {batch} answers", total=total):
+        for name, rows in answered.items():
+            done[name].update({row["id"]: row for row in rows})
+            with partials[name].open("a", encoding="utf-8") as file:
+                file.write(_lines(rows))
+    ordered = {name: [rows[each.id] for each in examples] for name, rows in done.items()}
+    for name, path in outputs.items():
+        write_text(path, _lines(ordered[name]))
+    # Not before all outputs are whole: a row counts only if every condition has it.
+    for path in partials.values():
+        path.unlink(missing_ok=True)
     return ordered
+
+
+def _lines(rows: Sequence[Row]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _finished(partial: Path) -> dict[str, Row]:
@@ -86,65 +128,63 @@ def _answers(
     length: int,
     max_new_tokens: int,
     batch: int,
-) -> Iterator[list[Row]]:
-    import torch
+) -> Iterator[dict[str, list[Row]]]:
+    # Here, because tables are made from the rows where torch is not installed.
+    from needlework.answering import batches, generate, prefill
 
-    rendered = [(example, render(example, tokenizer, length)) for example in examples]
-    ends = _end_tokens(model)
-    at_end = any(style_of(example).stop == "end" for example in examples)
-    # Neighbours in length share a batch, so little of it is padding.
-    rendered.sort(key=lambda pair: len(pair[1].prompt))
-    for start in range(0, len(rendered), batch):
-        chunk = rendered[start : start + batch]
-        widest = max(len(r.prompt) for _, r in chunk)
-        ids = torch.full((len(chunk), widest), tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for row, (_, r) in enumerate(chunk):  # padding on the left, so that answers start together
-            ids[row, widest - len(r.prompt) :] = torch.tensor(r.prompt)
-            mask[row, widest - len(r.prompt) :] = 1
-        made = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-            stop_strings=None if at_end else ["\n"],
-            tokenizer=tokenizer,
-        )[:, widest:]
-        yield [
-            _row(r, tokens, tokenizer, ends, at_end)
-            for (_, r), tokens in zip(chunk, made.tolist(), strict=True)
-        ]
+    shown = [render(example, tokenizer, length) for example in examples]
+    for each in batches(shown, tokenizer, batch, model.device):
+        cache = prefill(model, each)
+        made = generate(model, tokenizer, each, max_new_tokens, cache=cache)
+        yield {"plain": rows_of(model, tokenizer, each, made)}
 
 
-def _end_tokens(model: Any) -> set[int]:
-    """The tokens that end a generation; a chat model may have several."""
-    ends = model.generation_config.eos_token_id
-    return {ends} if isinstance(ends, int) else set(ends or ())
+def rows_of(
+    model: Any, tokenizer: PreTrainedTokenizerBase, batch: Batch, made: Sequence[Sequence[int]]
+) -> list[Row]:
+    """The rows of a batch, given the tokens of its answers."""
+    from needlework.answering import answer_of, end_tokens
 
-
-def _row(
-    shown: Rendered,
-    tokens: list[int],
-    tokenizer: PreTrainedTokenizerBase,
-    ends: set[int],
-    at_end: bool,
-) -> Row:
-    ended = not ends.isdisjoint(tokens)
-    text = tokenizer.decode(tokens, skip_special_tokens=True).strip(" ")
-    line, newline, _ = (text, "", "") if at_end else text.partition("\n")
-    return {
-        "id": shown.example.id,
-        "cluster": shown.example.cluster,
-        "question": shown.example.question,
-        "answers": shown.example.answers,
-        "prediction": line.strip(),
-        "stopped_by": "newline" if newline else "end" if ended else "limit",
-        "prompt_tokens": len(shown.prompt),
-    }
+    ends = end_tokens(model, tokenizer)
+    rows = []
+    for shown, tokens in zip(batch.shown, made, strict=True):
+        answer = answer_of(tokens, shown, tokenizer, ends)
+        rows.append(
+            {
+                "id": shown.example.id,
+                "cluster": shown.example.cluster,
+                "question": shown.example.question,
+                "answers": shown.example.answers,
+                "prediction": answer.text,
+                "stopped_by": answer.stopped_by,
+                "prompt_tokens": len(shown.prompt),
+            }
+        )
+    return rows
 
 
 def read_predictions(path: Path) -> list[Row]:
     """The rows of a predictions file, in its order."""
     with path.open(encoding="utf-8") as file:  # str.splitlines would also break at U+2028
         return [json.loads(line) for line in file]
+
+
+def add_answer_flags(parser: ArgumentParser) -> None:
+    """The flags of every command that has a model answer the test examples."""
+    add = parser.add_argument
+    add("--base", required=True, help="base.json of a study, folder of a model, or hub id")
+    add("--examples", type=Path, required=True, help="test examples (JSONL)")
+    add("--length", type=int, required=True, help="longest example in tokens")
+    add("--max-new-tokens", type=int, required=True, help="longest answer")
+    add("--batch", type=int, default=1, help="examples answered together (%(default)s)")
+
+
+def answer_identity(args: Namespace, *parts: Any) -> str:
+    """Hash of all that answers depend on: `parts`, the examples, the flags and the versions.
+
+    Args:
+        args: the flags of `add_answer_flags` and `add_compute_flags`.
+        parts: base model, hashes of adapters and files, conditions, as plain values.
+    """
+    flags = (args.length, args.max_new_tokens, args.batch, args.dtype, args.device)
+    return value_hash([list(parts), file_hash(args.examples), list(flags), versions()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -61,7 +62,7 @@ def score_tables(
                 )  # fmt: skip
             comparisons += [
                 where | {"metric": metric} | row | size
-                for row in _comparisons(both, names, by_variant, len(keys), level)
+                for row in _comparisons(both, names, by_variant, clusters, len(keys), level)
             ]
     return (
         pd.DataFrame(scores, columns=SCORE_COLUMNS),
@@ -107,6 +108,7 @@ def _comparisons(
     bootstrap: PairedBootstrap,
     names: Sequence[str],
     values: np.ndarray[Any, np.dtype[np.float64]],
+    clusters: Sequence[str],
     offset: int,
     level: float,
 ) -> list[dict[str, Any]]:
@@ -117,8 +119,19 @@ def _comparisons(
         rows.append(
             {"variant_a": names[b], "variant_b": names[a]}
             | found._asdict()
-            | {"detectable": detectable_difference(values[:, b] - values[:, a])}
+            | {"detectable": _detectable(values[:, b] - values[:, a], clusters)}
         )
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_adjusted"] = adjusted
     return rows
+
+
+def _detectable(
+    differences: np.ndarray[Any, np.dtype[np.float64]], clusters: Sequence[str]
+) -> float:
+    """From the clusters' mean differences, which are independent where items are not.
+
+    NaN with a single cluster, which has no spread.
+    """
+    means = pd.Series(differences).groupby(np.array(clusters)).mean()
+    return detectable_difference(means) if len(means) > 1 else math.nan

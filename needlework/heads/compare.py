@@ -16,15 +16,16 @@ from scipy import stats
 from needlework.heads.sets import indicators
 
 Floats = NDArray[np.float64]
+Measures = dict[tuple[str, str], Floats]
 
 
-def measures(vectors: Floats, top_count: int) -> dict[tuple[str, str], Floats]:
+def measures(vectors: Floats, top_count: int) -> Measures:
     """How runs resemble each other, by the name of a set of heads (or "scores") and of a measure.
 
     The sets are those of `indicators`, by *recall* (shared heads / heads of b), *precision* (shared
     / heads of a) and *jaccard* (shared / heads of either); with a synthetic variant as a and real
-    data as b, recall is that of Zhao et al. (arXiv 2410.22316). All scores are compared by *cosine*,
-    *spearman* and *pearson*.
+    data as b, recall is that of Zhao et al. (arXiv 2410.22316). All scores are compared by
+    *cosine*, *spearman* and *pearson*.
 
     Args:
         vectors: (..., runs, heads), the scores.
@@ -33,7 +34,7 @@ def measures(vectors: Floats, top_count: int) -> dict[tuple[str, str], Floats]:
     Returns:
         Of each measure, (..., runs, runs).
     """
-    found = {}
+    found: Measures = {}
     for name, sets in indicators(vectors, top_count).items():
         shared, sizes = _products(sets), sets.sum(axis=-1)
         either = sizes[..., :, None] + sizes[..., None, :] - shared
@@ -43,9 +44,7 @@ def measures(vectors: Floats, top_count: int) -> dict[tuple[str, str], Floats]:
     return found
 
 
-def random_measures(
-    vectors: Floats, top_count: int, layers: NDArray[np.intp]
-) -> dict[tuple[str, str], Floats]:
+def random_measures(vectors: Floats, top_count: int, layers: NDArray[np.intp]) -> Measures:
     """The expected value of each of `measures` for random heads, exact.
 
     For sets: drawn without replacement, of the same size in each layer, so that the number of
@@ -59,7 +58,7 @@ def random_measures(
         layers: (heads,) the layer of each head. Where all are equal, sets of the same sizes and
             scores are drawn from all heads.
     """
-    found = {}
+    found: Measures = {}
     for name, sets in indicators(vectors, top_count).items():
         found |= _shares(name, _expected_products(sets, layers), sets.sum(axis=-1))
         found[name, "jaccard"] = _expected_jaccard(sets, layers)
@@ -85,7 +84,7 @@ def _by_layer(vectors: Floats, layers: NDArray[np.intp]) -> tuple[Floats, NDArra
     return vectors @ (layers[:, None] == found).astype(np.float64), counts
 
 
-def _shares(name: str, shared: Floats, sizes: Floats) -> dict[tuple[str, str], Floats]:
+def _shares(name: str, shared: Floats, sizes: Floats) -> Measures:
     return {
         (name, "recall"): _ratio(shared, sizes[..., None, :]),
         (name, "precision"): _ratio(shared, sizes[..., :, None]),
@@ -110,7 +109,8 @@ def _cosines(products: Floats, vectors: Floats) -> Floats:
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    out = np.full(part.shape, np.nan)
+    return np.asarray(np.divide(part, whole, out=out, where=whole > 0))
 
 
 def _expected_jaccard(sets: Floats, layers: NDArray[np.intp]) -> Floats:
@@ -125,9 +125,7 @@ def _expected_jaccard(sets: Floats, layers: NDArray[np.intp]) -> Floats:
     return expected
 
 
-def _chance_of_shared(
-    counts: NDArray[np.intp], a: NDArray[np.intp], b: NDArray[np.intp]
-) -> Floats:
+def _chance_of_shared(counts: NDArray[np.intp], a: NDArray[np.intp], b: NDArray[np.intp]) -> Floats:
     """Chance of 0, 1, ... shared heads of random sets with a and b of the heads of each layer."""
     chance = np.ones(1)
     for layer in zip(counts.tolist(), a.tolist(), b.tolist(), strict=True):

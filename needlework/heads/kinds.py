@@ -99,8 +99,8 @@ def mass(masses: NDArray[np.float64]) -> Scores:
     """Attention paid to the needle, mean over rows: the sum over t and p in I of a_t[p], over M.
 
     Source: the QRscore of Zhang et al., arXiv 2506.09944, where the rows are those of the question
-    and the needle is the gold documents. Their code also subtracts what a question "N/A" gets; that
-    is not done here.
+    and the needle is the gold documents. Their code also subtracts what a question "N/A" gets: a
+    probe with `null_question` does so afterwards.
 
     Args:
         masses: (L, H, M), the sum over p in I of a_t[p]; M at least 1.

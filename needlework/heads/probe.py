@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from needlework.answering import Batch, answer_of, batches, content_length, end_tokens, generate
 from needlework.attention.reading import attention_rows, reading
-from needlework.examples import Example, Needle
+from needlework.examples import Example
+from needlework.heads.kinds import KINDS
 from needlework.heads.seen import Seen, per_instance, reduction
 from needlework.progress import track
 from needlework.rendering.prompt import Rendered, render
@@ -27,8 +29,8 @@ Correct = Callable[[str, Sequence[str]], bool]
 
 # What stands in the question's place to see what attention any question draws (QRHead).
 NULL_QUESTION = "N/A"
-# Tokens by which the null question, or another answer to it, may be longer than the question.
-_SLACK = 64
+# A length at which nothing is left out: documents that were shown once are shown again, all alike.
+_ENDLESS = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Probe:
     batch: int = 1
 
     def __post_init__(self) -> None:
+        for key, known in (("kind", KINDS), ("role", ROLES)):
+            if getattr(self, key) not in known:
+                raise ValueError(
+                    f"there is no {key} {getattr(self, key)!r}; known: {', '.join(known)}"
+                )
         if self.null_question and self.mass_rows != "question":
             raise ValueError("null_question takes mass_rows: question; an answer's rows have none")
 
@@ -118,18 +125,18 @@ def _targets(shown: Rendered, tokenizer: PreTrainedTokenizerBase, probe: Probe) 
     needles = [positions(shown, role) for role in ROLES]
     if probe.mass_span == "needle":
         return needles * 2
-    whole = render(_widened(shown.example), tokenizer, shown.length + _SLACK)
+    whole = render(_widened(shown), tokenizer, _ENDLESS)
     return [*needles, *(positions(whole, role) for role in ROLES)]
 
 
-def _widened(example: Example) -> Example:
-    """The example with every needle as long as its document."""
-    lengths = {document.id: len(document.text) for document in example.documents}
+def _widened(shown: Rendered) -> Example:
+    """The example with every needle, those that are cited numbers too, as long as its document."""
+    lengths = {document.id: len(document.text) for document in shown.example.documents}
     needles = [
-        Needle(document=n.document, start=0, end=lengths[n.document], role=n.role, hop=n.hop)
-        for n in example.needles
+        needle.model_copy(update={"start": 0, "end": lengths[needle.document]})
+        for needle, _, _ in shown.needles
     ]
-    return example.model_copy(update={"needles": needles})
+    return shown.example.model_copy(update={"needles": needles})
 
 
 def _asked(shown: Rendered) -> int:
@@ -220,7 +227,7 @@ def _null_mass(
     if not probe.null_question:
         return None
     asked = shown.example.model_copy(update={"question": NULL_QUESTION})
-    null = render(asked, tokenizer, shown.length + _SLACK)
+    null = render(asked, tokenizer, _ENDLESS)
     layers = attention_rows(
         model,
         torch.tensor([null.prompt], device=model.device),

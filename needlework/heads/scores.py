@@ -57,15 +57,15 @@ def score_heads(
     from needlework.attention.layers import attention_layers
 
     shown, failures = _rendered(examples, tokenizer, probe.length)
+    roles = [role for role in ROLES if any(positions(each, role) for each in shown)]
+    if probe.role not in roles:
+        raise ValueError(
+            f"no example of the probe has a needle of the role {probe.role!r}; the roles are "
+            f"{', '.join(roles)}"
+        )
     structure = attention_layers(model)
     found = observe(model, tokenizer, shown, probe, correct)
     layers = [_layer(each, found) for each in structure]
-    measures = _measures(found, existing_heads(layers))
-    if f"{probe.kind}/{probe.role}" not in measures:
-        raise ValueError(
-            f"no example of the probe has a needle of the role {probe.role!r}; the roles are "
-            f"{sorted({name.split('/')[1] for name in measures})}"
-        )
     return HeadScores(
         metadata=metadata | {"probe": vars(probe) | {"null_text": NULL_QUESTION}},
         layers=layers,
@@ -78,7 +78,7 @@ def score_heads(
             )
             for each in found
         ],
-        measures=measures,
+        measures=_measures(found, existing_heads(layers), roles),
         failures=failures,
     )
 
@@ -108,24 +108,24 @@ def _rendered(
     return shown, failures
 
 
-def _measures(found: Sequence[Observed], there: np.ndarray[Any, Any]) -> dict[str, Scores]:
-    """Every kind for every role that an example has, (I, L, H) each."""
+def _measures(
+    found: Sequence[Observed], there: np.ndarray[Any, Any], roles: Sequence[str]
+) -> dict[str, Scores]:
+    """Every kind for every one of the roles, (I, L, H) each."""
     measures: dict[str, Scores] = {}
-    for index, role in enumerate(ROLES):
-        if not any(positions(each.shown, role) for each in found):
-            continue
+    for role in roles:
         for kind in kinds.KINDS:
             scores = np.full((len(found), *there.shape), np.nan)
             for instance, each in enumerate(found):
                 if positions(each.shown, role):
-                    scores[instance] = np.where(there, _score(kind, each, index), np.nan)
+                    scores[instance] = np.where(there, _score(kind, each, role), np.nan)
             measures[f"{kind}/{role}"] = scores
     return measures
 
 
-def _score(kind: str, each: Observed, role: int) -> Scores:
+def _score(kind: str, each: Observed, role: str) -> Scores:
     """One kind's score of all heads on one instance."""
-    needle = positions(each.shown, ROLES[role])
+    needle, column = positions(each.shown, role), ROLES.index(role)
     seen = each.seen
     match kind:
         case "copy":
@@ -135,11 +135,11 @@ def _score(kind: str, each: Observed, role: int) -> Scores:
         case "argmax":
             return kinds.argmax(seen.top, needle)
         case "topk":
-            return kinds.topk(seen.topk[..., role], len(needle))
+            return kinds.topk(seen.topk[..., column], len(needle))
         case "mass":
-            mass = kinds.mass(each.mass[..., role])
+            mass = kinds.mass(each.mass[..., column])
             null = each.null_mass
-            return mass if null is None else mass - kinds.mass(null[..., role])
+            return mass if null is None else mass - kinds.mass(null[..., column])
     raise ValueError(f"there is no kind {kind!r}; known: {', '.join(kinds.KINDS)}")
 
 

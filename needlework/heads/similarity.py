@@ -37,7 +37,7 @@ class _Probe(NamedTuple):
 
     path: Path
     run: Run
-    measure: dict[str, Any]  # what was scored, and which instances count
+    settings: dict[str, Any]  # what was scored, and which instances count
     there: NDArray[np.bool_]  # (layers, heads)
     instances: tuple[tuple[str, str], ...]  # id and cluster of all, counted or not, sorted
     clusters: Integers  # of the n that count: the place of its cluster among all clusters, sorted
@@ -58,18 +58,17 @@ def similarity_table(
 
     The sets are all positive heads, those above Wu's threshold of 0.1, and the top k. `low` and
     `high` are value -/+ z * (standard deviation over resamples), within what is possible: the
-    standard interval of Efron and Tibshirani (1986, Statistical Science 1, section 3). Clusters of
+    standard interval of Efron and Tibshirani (1986, Statistical Science 1, 54-75). Clusters of
     probe instances are resampled; runs that were probed on the same instances share the draws,
     others are drawn independently. Resamples that leave a measure undefined (an empty set) are left
     out. Limits are NaN where the value is, and where the instances of a run that count are of one
     cluster.
 
-    Percentiles would not do. A resample holds about 63 % of the clusters, so that a head that
-    copied in one of them only is not positive in more than a third of the resamples, and noise
-    enters twice: resampled sets are smaller, cosines and correlations lower than those of the
-    sample, and often all resamples lie to one side of it. The limits are about the value that
-    another probe of this size gives on average; a larger one finds more positive heads, and
-    higher correlations.
+    Percentiles of the resamples would not do. A resample holds about 63 % of the clusters, so that
+    a head that copied in one of them only is not positive in more than a third of the resamples,
+    and noise enters twice: resampled sets are smaller, cosines and correlations lower than those
+    of the sample, often all of them. The limits are about the value that a probe of this size gives
+    on average; a larger one finds more positive heads, and higher correlations.
 
     `random` and `random_layer` are the expected values for random heads: sets of the same sizes
     (or the same scores, permuted) over all heads, and within each layer.
@@ -86,8 +85,13 @@ def similarity_table(
 
     Raises:
         ValueError: two files of one run; two files of one model with other heads, or whose probes
-            differ in kind, role, instances or answers; a model without the reference.
+            differ in a setting (kind, role, instances, answers and the rest, but for the batch); a
+            model without the reference; `level` is not between 0 and 1; fewer than 2 resamples.
     """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; expected a share between 0 and 1, such as 0.95")
+    if resamples < 2:
+        raise ValueError(f"resamples is {resamples}; a spread takes at least 2 (1,000 is usual)")
     probes = [_read(Path(path)) for path in paths]
     rows = []
     for model in dict.fromkeys(probe.run.model for probe in probes):
@@ -104,11 +108,11 @@ def _read(path: Path) -> _Probe:
     scores = read_scores(path)
     there = existing_heads(scores.layers)
     places = {c: k for k, c in enumerate(sorted({i.cluster for i in scores.instances}))}
-    keys = ("kind", "role", "instances", "answers")
+    settings = scores.metadata["probe"]
     return _Probe(
         path=path,
         run=Run.of(path),
-        measure={key: scores.metadata["probe"].get(key) for key in keys},
+        settings={key: value for key, value in settings.items() if key != "batch"},
         there=there,
         instances=tuple(sorted((i.id, i.cluster) for i in scores.instances)),
         clusters=np.array([places[cluster] for cluster in scores.clusters()], dtype=np.intp),
@@ -120,11 +124,12 @@ def _read(path: Path) -> _Probe:
 def _check(probes: list[_Probe], reference: str) -> None:
     first = probes[0]
     for k, probe in enumerate(probes):
-        unlike = [key for key, value in probe.measure.items() if value != first.measure[key]]
+        keys = sorted(first.settings.keys() | probe.settings.keys())
+        pairs = {key: (first.settings.get(key), probe.settings.get(key)) for key in keys}
+        unlike = [f"{key} {pair}" for key, pair in pairs.items() if pair[0] != pair[1]]
         if unlike:
-            told = (f"{key} ({first.measure[key]!r}, {probe.measure[key]!r})" for key in unlike)
             raise ValueError(
-                f"the probes of {first.path} and {probe.path} differ in {', '.join(told)}; score "
+                f"the probes of {first.path} and {probe.path} differ in {', '.join(unlike)}; score "
                 "both with the same settings to compare them"
             )
         if not np.array_equal(first.there, probe.there):

@@ -43,7 +43,7 @@ class Phase:
 
 
 class Place(NamedTuple):
-    """Heads of one layer: `heads` is (n,), their numbers."""
+    """Heads of one layer: `heads` is (n,), their numbers, on the layer's device."""
 
     layer: AttentionLayer
     heads: Tensor
@@ -55,8 +55,7 @@ class Place(NamedTuple):
             inputs: (B, Q, heads * width), what the layer's output projection is given.
             rows: which of the Q.
         """
-        heads = self.heads.to(inputs.device)
-        return self._apart(inputs)[:, rows].index_select(2, heads)
+        return self._apart(inputs)[:, rows].index_select(2, self.heads)
 
     def replaced(self, inputs: Tensor, rows: slice, outputs: Tensor) -> Tensor:
         """`inputs` with other outputs of the heads at some rows; broadcast to (B, rows, n, width).
@@ -65,7 +64,7 @@ class Place(NamedTuple):
         holds a moment later, so it does not raise the peak of memory.
         """
         changed = inputs.clone()
-        self._apart(changed)[:, rows, self.heads.to(inputs.device)] = outputs.to(changed)
+        self._apart(changed)[:, rows, self.heads] = outputs.to(changed)
         return changed
 
     def _apart(self, inputs: Tensor) -> Tensor:
@@ -88,7 +87,8 @@ def places(layers: Sequence[AttentionLayer | None], heads: Iterable[str]) -> lis
             raise ValueError(f"{where}layer {index} has no attention heads")
         if max(numbers) >= layer.heads:
             raise ValueError(f"{where}layer {index} has {layer.heads} heads, counted from 0")
-        found.append(Place(layer, torch.tensor(numbers)))
+        device = next(layer.module.parameters()).device
+        found.append(Place(layer, torch.tensor(numbers, device=device)))
     return found
 
 
@@ -182,7 +182,7 @@ def _outputs(
     """What masked heads put out: (n, width)."""
     layer = place.layer
     if intervention.kind == "zero":
-        return torch.zeros(len(place.heads), layer.value_width)
+        return torch.zeros(len(place.heads), layer.value_width, device=place.heads.device)
     if means is None or layer.index not in means:
         raise ValueError(
             f"{intervention.name} needs the mean outputs of the heads of layer {layer.index}, and "
@@ -193,7 +193,7 @@ def _outputs(
             f"the mean outputs of layer {layer.index} are {tuple(means[layer.index].shape)}, "
             f"expected {(layer.heads, layer.value_width)}; make them with this model"
         )
-    return means[layer.index][place.heads.to(means[layer.index].device)]
+    return means[layer.index].to(place.heads.device)[place.heads]
 
 
 def _replacing(
@@ -221,7 +221,7 @@ def _uniform(chosen: Sequence[Place], phase: Phase, during: During) -> Callable[
                 "do not attend uniformly; mask them with kind zero or mean"
             )
         query = call.query.clone()
-        query[:, place.heads.to(query.device), phase.rows(during, query.shape[2])] = 0
+        query[:, place.heads, phase.rows(during, query.shape[2])] = 0
         return query
 
     return edit

@@ -58,13 +58,12 @@ class LockStep(Phase):
 
     @intervention.setter
     def intervention(self, intervention: Intervention | None) -> None:
-        heads: list[str] = []
-        if intervention is not None:
-            if intervention.action != "patch":
-                raise ValueError(f"{intervention.name} is a mask, expected a patch")
-            self._during = "both" if intervention.positions == "all" else "decoding"
-            heads = intervention.heads
+        if intervention is not None and intervention.action != "patch":
+            raise ValueError(f"{intervention.name} is a mask, expected a patch")
+        heads = intervention.heads if intervention else []
         self._places = {place.layer.index: place for place in places(self._layers, heads)}
+        all_rows = intervention is not None and intervention.positions == "all"
+        self._during = "both" if all_rows else "decoding"
         self._intervention = intervention
 
     def source_cache(self, keywords: dict[str, Any], config: Any) -> Cache | None:
@@ -90,7 +89,6 @@ class LockStep(Phase):
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Within it, forward passes are the source's."""
-        self._recorded.clear()
         self._in_source = True
         try:
             yield
@@ -156,7 +154,6 @@ def lockstep(model: PeftModel, source: str | None, target: str | None) -> Iterat
 
     with ExitStack() as stack:
         stack.enter_context(_restored(model, switched))
-        _switch(switched, target)
         hook = decoder.register_forward_pre_hook(lead, with_kwargs=True)
         stack.callback(hook.remove)
         for layer in layers:

@@ -170,7 +170,7 @@ def write_intervention(path: Path | str, intervention: Intervention) -> None:
     if _suffix(path) == ".json":
         write_json(path, value)
     else:
-        write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+        write_text(path, yaml.safe_dump(value, sort_keys=False))
 
 
 def read_intervention(path: Path | str) -> Intervention:

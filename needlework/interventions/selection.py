@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ def masks(
     during: During,
     draws: int,
     seed: int,
+    controls: Collection[Literal["random", "lowest"]] = ("random", "lowest"),
     excluded: Iterable[Head] | None = None,
     layer_matched: bool = True,
     origin: Mapping[str, Any] | None = None,
@@ -70,6 +71,7 @@ def masks(
         during: at which rows.
         draws: random sets per size.
         seed: of the draws, and of ties among the lowest.
+        controls: which controls to make.
         excluded: heads that no random set may hold, beside the top heads themselves; default: all
             with a positive score. Where that leaves fewer heads than the set needs, the pool is
             instead the lowest-scoring heads outside the top, twice as many as needed where there
@@ -92,17 +94,22 @@ def masks(
         notes = {**(origin or {}), "seed": seed}
         if len(best) < size:
             notes["note"] = f"{len(best)} of the {size} heads wanted have a positive score"
-        drawn = _random(
-            scores, best, never=best, avoided=avoided, draws=draws, layer_matched=layer_matched,
-            seed=derived_seed(seed, "mask", size),
-        )  # fmt: skip
-        rest = _ascending(scores, best, derived_seed(seed, "lowest"))[: len(best)]
+        choices = [_Choice("top", best)]
+        if "random" in controls:
+            choices += _random(
+                scores, best, never=best, avoided=avoided, draws=draws, layer_matched=layer_matched,
+                seed=derived_seed(seed, "mask", size),
+            )  # fmt: skip
+        if "lowest" in controls:
+            rest = _ascending(scores, best, derived_seed(seed, "lowest"))
+            _check_room(len(rest), len(best), best)
+            choices.append(_Choice("lowest", rest[: len(best)]))
         made += [
             Intervention(
                 action="mask", chosen=each.chosen, heads=names(each.heads), wanted=size,
                 draw=each.draw, kind=kind, during=during, origin={**notes, **each.notes},
             )
-            for each in (_Choice("top", best), *drawn, _Choice("lowest", rest))
+            for each in choices
         ]  # fmt: skip
     return made
 
@@ -176,6 +183,15 @@ def _check(scores: Scores) -> None:
         raise ValueError(f"got scores of shape {scores.shape}, expected (layers, heads)")
 
 
+def _check_room(there: int, size: int, never: frozenset[Head]) -> None:
+    if there < size:
+        raise ValueError(
+            f"a control of {size} heads is needed, and only {there} heads are outside the "
+            f"{len(never)} it must not contain; choose fewer heads (a smaller size or count, or a "
+            "higher threshold)"
+        )
+
+
 def _highest(scores: Scores, heads: frozenset[Head], count: int) -> frozenset[Head]:
     return frozenset(sorted(heads, key=lambda head: (-scores[head], head))[:count])
 
@@ -220,6 +236,8 @@ def _random(
 
     They hold none of `avoided` either, as long as there are enough others.
     """
+    if not draws:
+        return []
     pool, how = _pool(scores, len(like), never, avoided, derived_seed(seed, "pool"))
     groups: dict[int, list[Head]] = {}
     for head in pool:
@@ -247,12 +265,7 @@ def _pool(
     if len(outside) >= size:
         return outside, {"pool": "outside the excluded heads", "pool_size": len(outside)}
     rest = _ascending(scores, never, seed)
-    if len(rest) < size:
-        raise ValueError(
-            f"a control of {size} heads is needed, and only {len(rest)} heads are outside the "
-            f"{len(never)} it must not contain; choose fewer heads (a smaller size or count, or a "
-            "higher threshold)"
-        )
+    _check_room(len(rest), size, never)
     rest = sorted(rest[: 2 * size])
     why = f"lowest scores, because only {len(outside)} heads are outside the excluded ones"
     return rest, {"pool": why, "pool_size": len(rest)}

@@ -7,27 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from needlework.atomic import write_text
 from needlework.examples import Example, read_examples
-from needlework.heads.scores import read_mean_scores
 from needlework.provenance import versions
-from needlework.report import figures
+from needlework.report.draw import draw
 from needlework.report.findings import find
+from needlework.report.head_table import read_heads
 from needlework.report.page import render_page
 from needlework.report.stages import stage_table
-from needlework.study.sections import Study, runs
+from needlework.study.sections import Study
 
-# The head measure on the figure's axis: Zhao et al. compare the sets of all positive heads.
-MEASURE = "recall_positive"
+_TABLES = ("scores", "comparisons", "correlations", "head_similarity", "reliability")
 
 
 def build_report(
     results: Path, study: Study, *, reference: str, benchmarks: Sequence[Path]
 ) -> None:
-    """Write `results`/figures and `results`/report.html.
+    """Write `results`/figures, those that `names.figure_names` names, and `results`/report.html.
+
+    Reads, below `results`: the tables of statistics (interventions.csv where the study masks or
+    patches), the head scores of every run, every variant's dataset.json and first training example,
+    and what a language model wrote, where one did.
 
     Args:
         results: the study's folder, in the layout of docs/formats.md.
@@ -35,26 +37,16 @@ def build_report(
         reference: the variant that the others are measured against.
         benchmarks: Snakemake's benchmark files, in the order of the stages.
     """
-    tables = {
-        name: pd.read_csv(results / "statistics" / f"{name}.csv")
-        for name in ("scores", "comparisons", "correlations", "head_similarity")
-    }
-    heads = _heads(results, study)
-    drawn = _draw(results / "figures", tables, heads, reference, study.statistics.level)
+    intervened = ("interventions",) if study.masking or study.patching else ()
+    tables = {name: _table(results, name) for name in (*_TABLES, *intervened)}
+    heads = read_heads(results, study)
     page = render_page(
         study=study.model_dump(),
         reference=reference,
-        findings=find(
-            tables["scores"],
-            tables["comparisons"],
-            tables["head_similarity"],
-            tables["correlations"],
-            reference=reference,
-            alpha=study.statistics.alpha,
-        ),
-        comparisons=tables["comparisons"],
-        correlations=tables["correlations"],
-        figures=drawn,
+        findings=find(tables, reference=reference, alpha=study.statistics.alpha),
+        tables=tables,
+        notes=heads.notes,
+        figures=draw(results / "figures", study, tables | {"heads": heads.table}, reference),
         examples=_examples(results, study),
         datasets=[
             {"task": task} | _json(results / "datasets" / task / variant / "dataset.json")
@@ -73,48 +65,15 @@ def build_report(
     write_text(results / "report.html", page)
 
 
+def _table(results: Path, name: str) -> pd.DataFrame:
+    # Only an empty cell is missing: a name may be "NA".
+    path = results / "statistics" / f"{name}.csv"
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
 def _json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _heads(results: Path, study: Study) -> pd.DataFrame:
-    """Mean score of every head, averaged over seeds: model, task, variant, layer, head, score."""
-    rows = []
-    for run in runs(study):
-        folder = results / "heads" / run.model / run.task / run.variant / f"seed{run.seed}"
-        for (layer, head), score in np.ndenumerate(read_mean_scores(folder / "validation.json")):
-            rows.append((run.model, run.task, run.variant, layer, head, score))
-    columns = ["model", "task", "variant", "layer", "head", "score"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.groupby(columns[:-1], sort=False)["score"].mean().reset_index()
-
-
-def _draw(
-    folder: Path,
-    tables: dict[str, pd.DataFrame],
-    heads: pd.DataFrame,
-    reference: str,
-    level: float,
-) -> dict[str, Path]:
-    scores = tables["scores"]
-    first = scores.groupby(["model", "task"], sort=False)["metric"].transform("first")
-    decisive = scores[scores["metric"] == first]
-    keys = ["model", "task", "variant", "seed"]
-    points = tables["head_similarity"].merge(
-        decisive[[*keys, "metric", "mean", "low", "high"]], on=keys
-    )
-    drawn = {
-        "scores": (figures.scores_figure(scores, level), scores),
-        "heads": (figures.heads_figure(heads), heads),
-        "recall": (
-            figures.recall_figure(points, tables["correlations"], MEASURE, reference),
-            points[[*keys, MEASURE, "metric", "mean", "low", "high"]],
-        ),
-    }
-    for name, (figure, table) in drawn.items():
-        figures.save(figure, table, folder / name)
-    return {name: folder / f"{name}.svg" for name in drawn}
 
 
 def _examples(results: Path, study: Study) -> dict[tuple[str, str], Example]:

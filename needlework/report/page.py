@@ -1,4 +1,4 @@
-"""The page of a study: what was found, in a sentence, a table, three figures and one example each.
+"""The page of a study: what was found, in a sentence, a table, figures and one example each.
 
 Self-contained: figures and style are inside, nothing is fetched. Every text that comes from a
 model, a corpus or a file is escaped.
@@ -6,6 +6,7 @@ model, a corpus or a file is escaped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from needlework.examples import Example
-from needlework.report.findings import Finding, metric_words
+from needlework.report.findings import Finding
+from needlework.report.names import of_pair
+from needlework.report.tables import intervention_rows
+from needlework.report.wording import KIND_WORDS, metric_words
 
 
 def highlighted(example: Example) -> list[dict[str, Any]]:
@@ -60,8 +64,8 @@ def render_page(
     study: dict[str, Any],
     reference: str,
     findings: list[Finding],
-    comparisons: pd.DataFrame,
-    correlations: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    notes: list[str],
     figures: dict[str, Path],
     examples: dict[tuple[str, str], Example],
     datasets: list[dict[str, Any]],
@@ -75,8 +79,8 @@ def render_page(
         study: the configuration.
         reference: the variant that the others are measured against.
         findings: one per model and task.
-        comparisons: the table of paired comparisons.
-        correlations: the table of correlations.
+        tables: `scores`, `comparisons`, `correlations`, and `interventions` where there are some.
+        notes: what a reader must know of the probes.
         figures: name to SVG file.
         examples: (task, variant) to one example, as the model saw it.
         datasets: what each dataset.json says.
@@ -98,8 +102,14 @@ def render_page(
         tasks={name: task for name, task in study["tasks"].items() if task},
         reference=reference,
         findings=findings,
-        comparisons=comparisons.to_dict("records"),
-        correlations=correlations.to_dict("records"),
+        tables={name: table.to_dict("records") for name, table in _shown(tables).items()},
+        notes=notes,
+        pairs=[
+            {"model": model, "task": task}
+            | {kind: of_pair(kind, model, task) for kind in ("heads", "masking")}
+            for model, task in ((finding.model, finding.task) for finding in findings)
+        ],
+        kind_words=KIND_WORDS,
         figures={name: Markup(_svg(path)) for name, path in figures.items()},
         examples=examples,
         datasets=datasets,
@@ -108,6 +118,15 @@ def render_page(
         versions=versions,
         resamples=study["statistics"]["resamples"],
     )
+
+
+def _shown(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables that the page prints, with the rows it prints."""
+    shown = {name: tables[name] for name in ("comparisons", "correlations")}
+    if "interventions" in tables:
+        rows = intervention_rows(tables["interventions"], tables["scores"])
+        shown["interventions"] = rows
+    return shown
 
 
 def _svg(path: Path) -> str:

@@ -70,7 +70,7 @@ class MaskingSection(Section):
     variants: list[TrainedVariant] | None = Field(
         None, description="Runs whose heads are masked; null: all, the untuned model too."
     )
-    examples: Count | None = Field(
+    test_examples: Count | None = Field(
         None, description="Test examples that are answered under every mask; null: all."
     )
     top: list[Count] = Field(
@@ -111,7 +111,7 @@ class PatchingSection(Section):
     targets: list[TrainedVariant] | None = Field(
         None, description="Runs that are patched; null: all variants but the source."
     )
-    examples: Count | None = Field(
+    test_examples: Count | None = Field(
         None, description="Test examples that are answered under every patch; null: all."
     )
     heads: Literal["positive", "above", "top"] = Field(

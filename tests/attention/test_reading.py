@@ -1,223 +1,215 @@
-"""Attention rows against transformers' own eager attention, on tiny random decoders.
-
-The weights of the queries and keys are large, so that the rows are peaked: near-uniform rows would
-agree with almost any mistake in scale, mask or head order.
-"""
+"""Attention rows of one pass against transformers' own eager attention, family by family."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import copy
 
 import pytest
 import torch
 import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import LoraConfig, get_peft_model
-from torch import Tensor
 
+from needlework.attention.intercept import Call, intercept
 from needlework.attention.reading import attention_rows
+from tests.attention.families import (
+    EAGER,
+    FAMILIES,
+    assert_same_rows,
+    built,
+    eager,
+    padded,
+    placed,
+    positions,
+    tokens,
+    whole,
+    with_adapters,
+)
 
-_SMALL: dict[str, Any] = {
-    "vocab_size": 97, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3,
-    "num_attention_heads": 6, "num_key_value_heads": 2, "max_position_embeddings": 256,
-    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
-}  # fmt: skip
-
-FAMILIES: dict[str, Callable[[], Any]] = {
-    "llama": lambda: hf.LlamaConfig(**_SMALL),
-    "llama-one-kv-head": lambda: hf.LlamaConfig(**_SMALL | {"num_key_value_heads": 1}),
-    "granite-own-scale": lambda: hf.GraniteConfig(**_SMALL, attention_multiplier=0.1),
-    "mistral-window": lambda: hf.MistralConfig(**_SMALL, sliding_window=7),
-    "qwen3": lambda: hf.Qwen3Config(**_SMALL, head_dim=16),
-    "qwen3-window-in-some-layers": lambda: hf.Qwen3Config(
-        **_SMALL, head_dim=16, use_sliding_window=True, sliding_window=7, max_window_layers=1
-    ),
-}
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-def _peaked(config: Any, implementation: str = "sdpa") -> Any:
-    torch.manual_seed(0)
-    model = hf.AutoModelForCausalLM.from_config(
-        config, attn_implementation=implementation, dtype=torch.float32
-    ).eval()
-    for name, weight in model.named_parameters():
-        if name.endswith(("q_proj.weight", "k_proj.weight")):
-            weight.data *= 20
-        if name.endswith(("q_norm.weight", "k_norm.weight")):
-            weight.data *= 3
-    return model
+@every_family
+def test_rows_and_logits_equal_those_of_eager_attention(family: str) -> None:
+    model, ids = built(family), tokens(1, 30)
+    maps, output = eager(model, family, ids)
+    assert max(layer.max() for layer in maps.values()) > 0.95  # peaked, as the comparison needs
+    for rows in (1, 5, 30):
+        found = attention_rows(model, ids, rows=rows, reduce=whole)
+        assert len(found.layers) == len(FAMILIES[family].layers)
+        torch.testing.assert_close(found.logits, output.logits[:, -rows:], rtol=0, atol=1e-5)
+        for index, layer in enumerate(found.layers):
+            assert (layer is None) == (index not in maps)
+            if layer is not None:
+                assert layer[0].shape == (1, 6, rows, 30)
+                assert_same_rows(layer[0], maps[index][:, :, -rows:])
 
 
-def _tokens(count: int, seed: int = 1) -> Tensor:
-    return torch.randint(2, 97, (1, count), generator=torch.Generator().manual_seed(seed))
+@every_family
+def test_rows_in_a_padded_batch_equal_eager_attention_in_it_and_those_alone(family: str) -> None:
+    model = built(family)
+    ids, mask = padded(3, 30, 11, 0, 4)
+    found = attention_rows(model, ids, rows=8, reduce=whole, attention_mask=mask)
+    maps, output = eager(model, family, ids, attention_mask=mask, **positions(mask))
+    torch.testing.assert_close(found.logits, output.logits[:, -8:], rtol=0, atol=1e-5)
+    for index, map_ in maps.items():
+        layer = found.layers[index]
+        assert layer is not None
+        assert_same_rows(layer[0], map_[:, :, -8:])
+        assert not layer[0][0, :, :, :11].any()
+    alone = attention_rows(model, ids[:1, 11:], rows=8, reduce=whole)
+    for index in maps:
+        torch.testing.assert_close(
+            found.layers[index][0][:1, :, :, 11:], alone.layers[index][0], rtol=0, atol=1e-4
+        )
 
 
-def _eager(model: Any, ids: Tensor) -> list[Tensor]:
-    """The full maps of transformers' own eager attention, (heads, length, length) per layer."""
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    with torch.no_grad():
-        maps = model(ids, output_attentions=True, use_cache=False).attentions
-    model.set_attn_implementation(before)
-    return [layer[0] for layer in maps]
+@every_family
+def test_rows_under_adapters_equal_eager_attention_under_them(family: str) -> None:
+    tuned, ids = with_adapters(family, "a", "b"), tokens(1, 20)
+    seen = []
+    for name in ("a", "b", "a"):
+        tuned.set_adapter(name)
+        found = attention_rows(tuned, ids, rows=6, reduce=whole)
+        maps, output = eager(tuned, family, ids)
+        torch.testing.assert_close(found.logits, output.logits[:, -6:], rtol=0, atol=1e-5)
+        for index, map_ in maps.items():
+            assert_same_rows(found.layers[index][0], map_[:, :, -6:])
+        seen.append(found.layers[max(maps)][0])
+    assert torch.equal(seen[0], seen[2])
+    assert (seen[0] - seen[1]).abs().max() > 0.1
+    inside = attention_rows(tuned.get_base_model(), ids, rows=6, reduce=whole)
+    assert torch.equal(inside.layers[max(maps)][0], seen[2])
+    with tuned.disable_adapter():
+        off = attention_rows(tuned, ids, rows=6, reduce=whole)
+    plain = attention_rows(built(family), ids, rows=6, reduce=whole)
+    assert torch.equal(off.layers[max(maps)][0], plain.layers[max(maps)][0])
 
 
-_MODEL = _peaked(FAMILIES["llama"]())
+@every_family
+@pytest.mark.parametrize("width", [1, 4])
+def test_rows_read_chunk_by_chunk_equal_eager_attention(family: str, width: int) -> None:
+    """A sliding window's cache has forgotten keys by then: the columns do not begin at 0."""
+    model = built(family)
+    ids, mask = padded(2, 26, 5, 0)
+    maps, _ = eager(model, family, ids, attention_mask=mask, **positions(mask))
+    cache = hf.DynamicCache(config=model.config)
+    attention_rows(model, ids[:, :18], rows=1, reduce=whole,
+                   attention_mask=mask[:, :18], cache=cache)  # fmt: skip
+    for end in range(18 + width, 27, width):
+        found = attention_rows(
+            model, ids[:, end - width : end], rows=width, reduce=placed(26),
+            attention_mask=mask[:, :end], cache=cache,
+        )  # fmt: skip
+        assert cache.get_seq_length() == end  # it has grown by what was passed
+        for index, map_ in maps.items():
+            assert_same_rows(found.layers[index][0], map_[:, :, end - width : end])
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> Any:
-    return _peaked(FAMILIES[request.param]())
-
-
-# --- The rows are those of eager attention -----------------------------------------------------
-
-
-@pytest.mark.parametrize("rows", [1, 5, 30])
-def test_rows_equal_eager_attention(model: Any, rows: int) -> None:
-    ids = _tokens(30)
-    ours = attention_rows(model, ids, rows=rows, reduce=lambda found: found)
-    theirs = _eager(model, ids)
-    assert len(ours) == len(theirs) == 3
-    assert max(layer.max() for layer in theirs) > 0.9  # peaked, as the comparison needs
-    for mine, eager in zip(ours, theirs, strict=True):
-        assert mine.shape == (6, rows, 30)
-        assert mine.dtype == torch.float32
-        torch.testing.assert_close(mine, eager[:, -rows:], rtol=0, atol=1e-5)
-
-
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt-oss", "qwen3-some-windows"])
 @pytest.mark.parametrize(("kept", "rows"), [(29, 1), (22, 8), (22, 3), (1, 29)])
-def test_rows_after_a_cropped_cache_equal_eager_attention(model: Any, kept: int, rows: int) -> None:
-    ids = _tokens(30)
-    cache = hf.DynamicCache()
+def test_rows_after_a_cropped_cache_equal_eager_attention(
+    family: str, kept: int, rows: int
+) -> None:
+    model, ids = built(family), tokens(2, 30)
+    maps, _ = eager(model, family, ids)
+    cache = hf.DynamicCache()  # not told of windows: it keeps all keys
     with torch.no_grad():
         model(ids, past_key_values=cache, use_cache=True)
     cache.crop(kept - 30)
-    ours = attention_rows(model, ids[:, kept:], rows=rows, reduce=lambda found: found, cache=cache)
-    for mine, eager in zip(ours, _eager(model, ids), strict=True):
-        torch.testing.assert_close(mine, eager[:, -rows:], rtol=0, atol=1e-5)
-    assert cache.get_seq_length() == 30  # it has grown by what was passed
+    found = attention_rows(model, ids[:, kept:], rows=rows, reduce=whole, cache=cache)
+    for index, map_ in maps.items():
+        assert_same_rows(found.layers[index][0], map_[:, :, -rows:])
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "mistral", "gemma2", "gpt-oss"])
+def test_rows_of_bfloat16_weights_are_computed_in_float32(family: str) -> None:
+    model = copy.deepcopy(built(family)).to(torch.bfloat16)
+    calls: list[Call] = []
+    with intercept(model, read=calls.append):
+        found = attention_rows(model, tokens(1, 40), rows=4, reduce=whole)
+    for call, layer in zip(calls, found.layers, strict=True):
+        assert layer is not None
+        assert call.query.dtype == torch.bfloat16
+        assert layer[0].dtype == torch.float32
+        key = call.key.double().repeat_interleave(3, dim=1)
+        logits = call.query[:, :, -4:].double() @ key.transpose(-1, -2) * call.terms.scale
+        if family == "gemma2":
+            logits = 5 * torch.tanh(logits / 5)
+        row, column = torch.arange(36, 40)[:, None], torch.arange(40)
+        window = FAMILIES[family].layers[call.layer].window or 40
+        logits[:, :, (column > row) | (column <= row - window)] = -torch.inf
+        weights = logits.exp()
+        total = weights.sum(-1, keepdim=True)
+        if family == "gpt-oss":
+            total = total + call.module.sinks.double().exp().view(1, 6, 1, 1)
+        torch.testing.assert_close(layer[0].double(), weights / total, rtol=0, atol=2e-5)
+
+
+def test_what_reduce_returns_comes_back_joined_along_the_rows() -> None:
+    model, ids = built("llama"), tokens(2, 20)
+    found = attention_rows(
+        model, ids, rows=4, reduce=lambda rows, offset: (rows.argmax(-1), rows[..., :3])
+    )
+    maps, _ = eager(model, "llama", ids)
+    for index, map_ in maps.items():
+        top, some = found.layers[index]
+        assert torch.equal(top, map_[:, :, -4:].argmax(-1))
+        torch.testing.assert_close(some, map_[:, :, -4:, :3], rtol=0, atol=1e-5)
+
+
+def test_rows_that_are_reduced_block_by_block_come_back_in_order() -> None:
+    """One row of 6 heads over 40,000 keys is 240,000 weights; blocks hold 70 such rows."""
+    config = FAMILIES["llama-one-kv-head"].config()
+    config.num_hidden_layers, config.max_position_embeddings = 1, 40_000
+    torch.manual_seed(0)
+    model = hf.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    sizes = []
+
+    def last_keys(rows: torch.Tensor, offset: int) -> tuple[torch.Tensor, ...]:
+        sizes.append(rows.shape[2])
+        return (rows[..., -100:],)
+
+    ids = tokens(1, 40_000)
+    cache = hf.DynamicCache()
+    keys, values = torch.randn(2, 1, 1, 39_900, 8)  # noise, because a real prompt takes minutes
+    cache.update(keys, values, 0)
+    found = attention_rows(model, ids[:, -100:], rows=100, reduce=last_keys, cache=cache)
+    assert len(sizes) > 1
+    assert sum(sizes) == 100
+    (rows,) = found.layers[0]
+    assert rows.shape == (1, 6, 100, 100)
+    assert (rows > 0).equal(torch.ones(100, 100, dtype=torch.bool).tril().expand(1, 6, -1, -1))
 
 
 @given(length=st.integers(1, 24), data=st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=15)
 def test_rows_are_causal_distributions(length: int, data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, length))
-    ids = _tokens(length, seed=data.draw(st.integers(0, 1000)))
-    for found in attention_rows(_MODEL, ids, rows=rows, reduce=lambda found: found):
-        torch.testing.assert_close(found.sum(-1), torch.ones(6, rows), rtol=0, atol=1e-5)
-        positions = torch.arange(length - rows, length)[:, None]
-        assert not found[:, torch.arange(length)[None] > positions].any()
-
-
-def test_bfloat16_rows_are_computed_in_float32() -> None:
-    model = _peaked(FAMILIES["llama"]()).to(torch.bfloat16)
-    (first, *_) = attention_rows(model, _tokens(20), rows=4, reduce=lambda found: found)
-    assert first.dtype == torch.float32
-    torch.testing.assert_close(first.sum(-1), torch.ones(6, 4), rtol=0, atol=1e-5)
-
-
-def test_what_reduce_returns_is_what_comes_back() -> None:
-    ids = _tokens(20)
-    tops = attention_rows(_MODEL, ids, rows=4, reduce=lambda found: found.argmax(-1))
-    for top, eager in zip(tops, _eager(_MODEL, ids), strict=True):
-        assert torch.equal(top, eager[:, -4:].argmax(-1))
-
-
-def test_rows_under_an_adapter_equal_eager_attention_under_it() -> None:
-    ids = _tokens(30)
-    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    torch.manual_seed(3)
-    tuned = get_peft_model(_peaked(FAMILIES["llama"]()), config).eval()
-    ours = attention_rows(tuned, ids, rows=6, reduce=lambda found: found)
-    for mine, eager in zip(ours, _eager(tuned, ids), strict=True):
-        torch.testing.assert_close(mine, eager[:, -6:], rtol=0, atol=1e-5)
-    plain = attention_rows(_MODEL, ids, rows=6, reduce=lambda found: found)
-    assert (plain[0] - ours[0]).abs().max() > 0.01
-
-
-# --- The model is left as it was ---------------------------------------------------------------
-
-
-def test_capturing_leaves_the_output_alone(model: Any) -> None:
-    ids = _tokens(30)
-    with torch.no_grad():
-        expected = model(ids).logits[:, -1:]
-    seen = []
-    hook = model.register_forward_hook(lambda *call: seen.append(call[-1].logits))
-    attention_rows(model, ids, rows=3, reduce=lambda found: found)
-    hook.remove()
-    torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-5)
-    with torch.no_grad():
-        torch.testing.assert_close(model(ids).logits[:, -1:], expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-def test_the_implementation_is_put_back(implementation: str) -> None:
-    model = _peaked(FAMILIES["llama"](), implementation)
-    attention_rows(model, _tokens(9), rows=2, reduce=lambda found: found)
-    assert model.config._attn_implementation == implementation
-
-
-def test_the_implementation_is_put_back_after_an_error() -> None:
-    def fail(rows: Tensor) -> Tensor:
-        raise ZeroDivisionError("in reduce")
-
-    model = _peaked(FAMILIES["llama"]())
-    with torch.no_grad():
-        before = model(_tokens(9)).logits
-    with pytest.raises(ZeroDivisionError, match="in reduce"):
-        attention_rows(model, _tokens(9), rows=2, reduce=fail)
-    assert model.config._attn_implementation == "sdpa"
-    with torch.no_grad():
-        assert torch.equal(model(_tokens(9)).logits, before)
-
-
-def test_the_implementation_is_put_back_under_an_adapter() -> None:
-    tuned = get_peft_model(_peaked(FAMILIES["llama"]()), LoraConfig(target_modules=["q_proj"]))
-    attention_rows(tuned.eval(), _tokens(9), rows=2, reduce=lambda found: found)
-    assert tuned.base_model.model.config._attn_implementation == "sdpa"
-
-
-# --- What would be wrong is refused ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("config", "reason"),
-    [
-        (lambda: hf.Gemma2Config(**_SMALL, head_dim=16, attn_logit_softcapping=50.0), "softcap"),
-        (lambda: hf.GptOssConfig(**_SMALL, head_dim=16, num_local_experts=2), "s_aux"),
-    ],
-)
-def test_attention_that_is_more_than_a_softmax_is_refused(
-    config: Callable[[], Any], reason: str
-) -> None:
-    model = hf.AutoModelForCausalLM.from_config(config(), attn_implementation="eager").eval()
-    with pytest.raises(ValueError, match=f"layer 0 uses '{reason}'"):
-        attention_rows(model, _tokens(9), rows=2, reduce=lambda found: found)
-    assert model.config._attn_implementation == "eager"
-
-
-def test_layers_without_attention_are_refused() -> None:
-    config = hf.Lfm2Config(**_SMALL, layer_types=["conv", "full_attention", "conv"])
-    model = hf.AutoModelForCausalLM.from_config(config).eval()
-    with pytest.raises(ValueError, match="1 of 3 layers gave attention rows"):
-        attention_rows(model, _tokens(9), rows=2, reduce=lambda found: found)
-
-
-def test_a_cache_cut_to_a_window_is_refused() -> None:
-    model = _peaked(FAMILIES["mistral-window"]())
-    ids = _tokens(30)
-    cache = hf.DynamicCache(config=model.config)
-    with torch.no_grad():
-        model(ids[:, :-1], past_key_values=cache)
-    with pytest.raises(ValueError, match="pass the whole input"):
-        attention_rows(model, ids[:, -1:], rows=1, reduce=lambda found: found, cache=cache)
+    family = data.draw(st.sampled_from(["llama", "mistral", "gpt-oss"]))
+    ids = tokens(1, length, seed=data.draw(st.integers(0, 1000)))
+    at = torch.arange(length - rows, length)[:, None]
+    for index, layer in enumerate(
+        attention_rows(built(family), ids, rows=rows, reduce=whole).layers
+    ):
+        assert layer is not None
+        total = layer[0].sum(-1)
+        if family == "gpt-oss":
+            assert total.max() < 1 + 1e-5  # the sink has the rest
+        else:
+            torch.testing.assert_close(total, torch.ones(1, 6, rows), rtol=0, atol=1e-5)
+        window = FAMILIES[family].layers[index].window or length
+        column = torch.arange(length)
+        assert not layer[0][..., (column > at) | (column <= at - window)].any()
 
 
 @pytest.mark.parametrize("rows", [0, -1, 10])
 def test_rows_that_are_not_there_are_refused(rows: int) -> None:
     with pytest.raises(ValueError, match=f"{rows} rows of 9 positions"):
-        attention_rows(_MODEL, _tokens(9), rows=rows, reduce=lambda found: found)
+        attention_rows(built("llama"), tokens(1, 9), rows=rows, reduce=whole)
+
+
+def test_the_families_are_loaded_as_a_user_loads_them() -> None:
+    loaded = {family: built(family).config._attn_implementation for family in FAMILIES}
+    assert {family for family, backend in loaded.items() if backend == "eager"} == EAGER
+    assert set(loaded.values()) == {"eager", "sdpa"}

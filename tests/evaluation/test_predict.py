@@ -142,7 +142,10 @@ def _saying(model: Any, scripts: Sequence[Sequence[int]]) -> Iterator[list[int]]
     steps: list[int] = []
 
     def speak(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        steps.append(0 if kwargs["input_ids"].shape[1] > 1 else steps[-1] + 1)
+        if kwargs["input_ids"].shape[1] > 1:  # the prompt but for its last token
+            steps.clear()
+            return
+        steps.append(len(steps))
         for row, script in enumerate(scripts):
             output.logits[row, -1, script[min(steps[-1], len(script) - 1)]] = 1e9
 

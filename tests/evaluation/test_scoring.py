@@ -143,9 +143,39 @@ def test_seeds_are_averaged_before_comparing(tables: Tables) -> None:
     )
     expected = boot.difference(1, 0, 0.95)
     assert [row[key] for key in ("low", "high", "p")] == pytest.approx(list(expected[1:]))
+    by_cluster = (symbolic - real).reshape(-1, 2).mean(axis=1)
     z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    detectable = z * (symbolic - real).std(ddof=1) / math.sqrt(_ITEMS)
-    assert row["detectable"] == pytest.approx(detectable)
+    assert row["detectable"] == pytest.approx(z * by_cluster.std(ddof=1) / math.sqrt(6))
+
+
+def test_items_of_one_cluster_are_no_evidence_of_their_own(tmp_path: Path) -> None:
+    """Four questions asked once, or each three times with the same outcome: the same power."""
+    detectable = []
+    for repeats in (1, 3):
+        ids = [f"{i:02d}" for i in range(4 * repeats)]
+        clusters = {i: f"c{int(i) // repeats}" for i in ids}
+        right = [i for i, name in enumerate(clusters.values()) if name in ("c1", "c2")]
+        paths = [
+            _predictions(tmp_path / str(repeats), "m/t/untuned/seed0", [], ids=ids),
+            _predictions(tmp_path / str(repeats), "m/t/real/seed0", right, ids=ids),
+        ]
+        for path in paths:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            changed = [json.dumps(row | {"cluster": clusters[row["id"]]}) for row in rows]
+            path.write_text("\n".join(changed) + "\n", encoding="utf-8")
+        _, comparisons = _tables(paths)
+        detectable += comparisons["detectable"].tolist()
+    assert detectable == pytest.approx([detectable[0]] * 4)
+    assert detectable[0] > 0
+
+
+def test_a_single_cluster_says_nothing_of_power(tmp_path: Path) -> None:
+    paths = [
+        _predictions(tmp_path, f"m/t/{variant}/seed0", [0], ids=["q1", "q2"])
+        for variant in ("untuned", "real")
+    ]
+    _, comparisons = _tables(paths)
+    assert comparisons["detectable"].isna().all()
 
 
 def test_p_values_are_adjusted_within_one_metric(tables: Tables) -> None:

@@ -1,287 +1,444 @@
-"""Retrieval scores against the paper's definition in plain Python, and against eager attention."""
+"""Scores of all heads against eager attention and the definitions of the kinds in plain Python.
+
+The references see whole maps of attention, one example at a time, without padding; needles are
+found by searching for their text.
+"""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import functools
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers as hf
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tokenizers import normalizers
+from torch import Tensor
 
-from needlework import models
-from needlework.corpora.corpus import Corpus
-from needlework.examples import Example, Needle
-from needlework.heads.scores import (
-    Instance,
-    copy_scores,
-    read_mean_scores,
-    score_heads,
-    write_scores,
-)
+from needlework.evaluation.metrics import judge
+from needlework.examples import Example
+from needlework.heads.kinds import KINDS
+from needlework.heads.probe import Probe
+from needlework.heads.score_file import HeadScores, read_scores, write_scores
+from needlework.heads.scores import score_heads
+from needlework.heads.similarity import similarity_table
 from needlework.rendering.prompt import render
+from tests.heads.probing import (
+    LENGTH,
+    NEW,
+    SMALL,
+    built,
+    copying,
+    eagerly,
+    example,
+    examples,
+    found,
+    maps,
+    saying,
+)
 
-_LENGTH = 1000
-_NEW = 12
-
-
-def _by_definition(
-    attended: NDArray[np.int64], prompt: list[int], needle: set[int], generated: list[int]
-) -> list[list[float]]:
-    """Wu et al., section 2, word for word: g_h is the set of tokens that a head copied."""
-    k = {prompt[position] for position in needle}
-    scores = []
-    for layer in attended.tolist():
-        scores.append([])
-        for head in layer:
-            g_h = set()
-            for w, j in zip(generated, head, strict=True):
-                if w in k and j in needle and prompt[j] == w:
-                    g_h.add(w)
-            scores[-1].append(len(g_h & k) / len(k))
-    return scores
+ROLES = ("answer", "bridge", "insight")
+FAMILIES = ["llama", "mistral", "llama-adapter"]
+PROBE = Probe(LENGTH, NEW)
 
 
-# --- The score of one example ------------------------------------------------------------------
-
-
-def test_a_worked_example() -> None:
-    prompt = [9, 5, 6, 7, 6, 9]  # the needle 5 6 7 6 has three distinct tokens
-    needle = {1, 2, 3, 4}
-    generated = [5, 6, 8, 6]
-    attended = np.array(
-        [
-            [
-                [1, 2, 3, 4],  # copies 5 and, twice, 6: two of three
-                [1, 3, 3, 3],  # copies 5; at the other steps the token attended to is another
-                [0, 0, 5, 5],  # attends outside of the needle
-                [2, 4, 2, 2],  # copies 6 from either of its places
-                [9, 9, 9, 9],  # attends to what it generated itself
-            ]
-        ]
+def scored(model: Any, tokenizer: Any, given: Sequence[Example], **options: Any) -> HeadScores:
+    return score_heads(
+        model,
+        tokenizer,
+        given,
+        dataclasses.replace(PROBE, **options),
+        correct=judge("jsonl"),
+        metadata={},
     )
-    found = copy_scores(attended, prompt, needle, generated)
-    assert found.tolist() == [[2 / 3, 1 / 3, 0, 1 / 3, 0]]
 
 
-def test_a_token_outside_the_needle_does_not_count() -> None:
-    # The same token stands before the needle; looking there is not retrieval.
-    prompt, needle = [4, 1, 4], {2}
-    assert copy_scores(np.array([[[0], [2]]]), prompt, needle, [4]).tolist() == [[0, 1]]
+# --- References ----------------------------------------------------------------------------------
 
 
-@st.composite
-def _cases(draw: st.DrawFn) -> tuple[NDArray[np.int64], list[int], set[int], list[int]]:
-    tokens = st.integers(0, 5)  # few, so that tokens repeat and are often copied
-    prompt = draw(st.lists(tokens, min_size=1, max_size=12))
-    generated = draw(st.lists(tokens, min_size=1, max_size=6))
-    places = st.integers(0, len(prompt) - 1)
-    needle = draw(st.sets(places, min_size=1))
-    positions = st.integers(0, len(prompt) + len(generated) - 2)
-    layers, heads = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    size = layers * heads * len(generated)
-    drawn = draw(st.lists(positions, min_size=size, max_size=size))
-    return np.array(drawn).reshape(layers, heads, -1), prompt, needle, generated
+class Answered(NamedTuple):
+    """An example, its answer, and all heads' rows (layers, H, keys) that produced each token."""
+
+    prompt: list[int]
+    answer: list[int]
+    rows: list[Tensor]
 
 
-@given(_cases())
-@settings(deadline=None)
-def test_scores_equal_the_definition(
-    case: tuple[NDArray[np.int64], list[int], set[int], list[int]],
-) -> None:
-    found = copy_scores(*case)
-    np.testing.assert_allclose(found, _by_definition(*case), rtol=0, atol=1e-12)
-    assert found.shape == case[0].shape[:2]
-    assert ((found >= 0) & (found <= 1)).all()
+def by_steps(model: Any, tokenizer: Any, shown: Example, forced: list[int] | None) -> Answered:
+    """Token by token with eager attention, as Wu et al. do it, or given the tokens."""
+    prompt = render(shown, tokenizer, LENGTH).prompt
+    answer, rows, given, cache = [], [], prompt, hf.DynamicCache()
+    with eagerly(model), torch.no_grad():
+        for step in range(NEW if forced is None else len(forced)):
+            output = model(
+                input_ids=torch.tensor([given]), past_key_values=cache, output_attentions=True
+            )
+            token = int(output.logits[0, -1].argmax()) if forced is None else forced[step]
+            if answer and "\n" in tokenizer.decode([token]):
+                break
+            answer.append(token)
+            rows.append(torch.cat([layer[:, :, -1] for layer in output.attentions]))
+            given = [token]
+    return Answered(prompt, answer, rows)
 
 
-# --- The scores of a model ---------------------------------------------------------------------
+def in_one_pass(model: Any, answered: Answered) -> Answered:
+    """The same rows, from whole maps over the prompt and the answer."""
+    whole = maps(model, answered.prompt + answered.answer[:-1])
+    first = len(answered.prompt) - 1
+    steps = range(len(answered.answer))
+    return answered._replace(rows=[whole[:, :, first + step, : first + step + 1] for step in steps])
 
 
-def _copying(model: Any) -> Any:
-    """Peaked attention whose outputs resemble what was attended to: heads that often copy."""
-    for layer in model.model.layers:
-        attention = layer.self_attn
-        attention.q_proj.weight.data *= 20
-        attention.k_proj.weight.data *= 20
-        value = attention.v_proj.weight.data
-        groups = value.reshape(model.config.num_key_value_heads, -1, value.shape[1])
-        repeats = model.config.num_attention_heads // len(groups)
-        back = torch.cat([group for group in groups for _ in range(repeats)]).T
-        attention.o_proj.weight.data = 20 * back
-    model.lm_head.weight.data = model.model.embed_tokens.weight.data.clone()
-    return model.eval()
+def by_definition(
+    kind: str, rows: list[list[float]], prompt: list[int], needle: set[int], answer: list[int]
+) -> float:
+    """One head's score of one kind on one example."""
+
+    def highest(row: list[float], count: int) -> list[int]:
+        return sorted(range(len(row)), key=lambda position: -row[position])[:count]
+
+    if kind == "mass":
+        return sum(row[position] for row in rows for position in needle) / len(rows)
+    if kind == "topk":
+        inside = [row[p] for row in rows for p in highest(row, len(needle)) if p in needle]
+        return sum(inside) / len(needle)
+    places = [highest(row, 1)[0] for row in rows]
+    if kind == "argmax":
+        return sum(place in needle for place in places) / len(rows)
+    copied = [w for w, j in zip(answer, places, strict=True) if j in needle and prompt[j] == w]
+    if kind == "copy_repeats":
+        return len(copied) / len(needle)
+    return len(set(copied)) / len({prompt[position] for position in needle})
 
 
-@pytest.fixture(scope="module", params=["llama", "mistral-window"])
-def model(request: pytest.FixtureRequest, tiny_base: models.Base) -> Any:
-    if request.param == "llama":
-        return _copying(models.load_model(tiny_base, dtype="float32"))
-    sizes = json.loads((Path(tiny_base.path) / "config.json").read_text(encoding="utf-8"))
-    keys = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-            "num_attention_heads", "num_key_value_heads", "max_position_embeddings",
-            "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
-    torch.manual_seed(0)
-    config = hf.MistralConfig(**{key: sizes[key] for key in keys}, sliding_window=400)
-    return _copying(hf.MistralForCausalLM(config))
+def expected(shown: Example, answered: Answered, tokenizer: Any) -> dict[str, NDArray[np.float64]]:
+    """All measures (layers, H) of one example."""
+    layers, heads, _ = answered.rows[0].shape
+    measures = {}
+    for role in dict.fromkeys(needle.role for needle in shown.needles):
+        texts = [shown.needle_text(needle) for needle in shown.needles if needle.role == role]
+        needle = set().union(*(found(answered.prompt, text, tokenizer) for text in texts))
+        for kind in KINDS:
+            scores = np.zeros((layers, heads))
+            for layer, head in itertools.product(range(layers), range(heads)):
+                rows = [row[layer, head].tolist() for row in answered.rows]
+                scores[layer, head] = by_definition(
+                    kind, rows, answered.prompt, needle, answered.answer
+                )
+            measures[f"{kind}/{role}"] = scores
+    return measures
 
 
-def _generate(model: Any, prompt: list[int]) -> list[int]:
-    ids = torch.tensor([prompt])
-    made = model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=_NEW, do_sample=False
-    )
-    generated: list[int] = made[0, len(prompt) :].tolist()
-    return generated
+def gold(shown: Example, tokenizer: Any) -> list[int]:
+    tokens: list[int] = tokenizer(f" {shown.answers[0]}")["input_ids"]
+    return tokens
 
 
-def _reference(model: Any, example: Example, tokenizer: Any) -> tuple[list[int], list[list[float]]]:
-    """One full forward with eager attention over the prompt and what was generated."""
-    rendered = render(example, tokenizer, _LENGTH)
-    needle = set()
-    for found, start, end in rendered.needles:
-        assert tokenizer.decode(rendered.prompt[start:end]) == example.needle_text(found)
-        needle |= set(range(start, end))
-    generated = _generate(model, rendered.prompt)
-    sequence = torch.tensor([rendered.prompt + generated[:-1]])
-    model.set_attn_implementation("eager")
-    with torch.no_grad():
-        maps = model(sequence, output_attentions=True, use_cache=False).attentions
-    model.set_attn_implementation("sdpa")
-    attended = torch.stack([layer[0, :, len(rendered.prompt) - 1 :].argmax(-1) for layer in maps])
-    return generated, _by_definition(attended.numpy(), rendered.prompt, needle, generated)
-
-
-@pytest.fixture(scope="module")
-def short(corpus: Corpus, tiny_base: models.Base) -> list[Example]:
-    """Examples that fit the length with all of their documents."""
-    tokenizer = models.load_tokenizer(tiny_base)
-    return [render(example, tokenizer, _LENGTH).example for example in corpus.test[:3]]
-
-
-def _widened(examples: list[Example]) -> list[Example]:
-    """Every document is gold and, whole, a needle: then even random heads copy from one."""
+@functools.cache
+def references(family: str, answers: str, tokenizer: Any) -> list[Answered]:
+    model = copying(family, tokenizer)
     return [
-        example.model_copy(
-            update={
-                "documents": [d.model_copy(update={"gold": True}) for d in example.documents],
-                "needles": [
-                    Needle(document=document.id, start=0, end=len(document.text), role="answer")
-                    for document in example.documents
-                ],
-            }
-        )
-        for example in examples
+        by_steps(model, tokenizer, each, gold(each, tokenizer) if answers == "gold" else None)
+        for each in examples()
     ]
 
 
-def test_scores_equal_one_full_pass_with_eager_attention(
-    model: Any, tiny_base: models.Base, short: list[Example]
+def assert_equal(scores: HeadScores, references: list[Answered], tokenizer: Any) -> None:
+    names = {f"{kind}/{role}" for kind in KINDS for role in ROLES}
+    assert set(scores.measures) == names
+    assert [instance.id for instance in scores.instances] == [each.id for each in examples()]
+    for index, (shown, answered) in enumerate(zip(examples(), references, strict=True)):
+        measures = expected(shown, answered, tokenizer)
+        for name in names:
+            if name in measures:
+                np.testing.assert_allclose(
+                    scores.measures[name][index], measures[name], rtol=0, atol=1e-5, err_msg=name
+                )
+            else:
+                assert np.isnan(scores.measures[name][index]).all()
+
+
+# --- Scores --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answers", ["own", "gold"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_are_those_of_whole_maps_and_of_decoding_token_by_token(
+    family: str, answers: str, tokenizer: Any
 ) -> None:
-    tokenizer = models.load_tokenizer(tiny_base)
-    examples = _widened(short)
-    found = score_heads(model, tokenizer, examples, length=_LENGTH, max_new_tokens=_NEW)
-    assert [instance.id for instance in found] == [example.id for example in examples]
-    for instance, example in zip(found, examples, strict=True):
-        generated, expected = _reference(model, example, tokenizer)
-        text = tokenizer.decode(generated, skip_special_tokens=True).strip()
-        assert instance.generated == text
-        np.testing.assert_allclose(instance.scores, expected, rtol=0, atol=1e-12)
-    assert sum((instance.scores > 0).sum() for instance in found) >= 3  # else nothing was compared
+    model, stepwise = copying(family, tokenizer), references(family, answers, tokenizer)
+    single = scored(model, tokenizer, examples(), answers=answers)
+    assert_equal(single, stepwise, tokenizer)
+    assert_equal(single, [in_one_pass(model, each) for each in stepwise], tokenizer)
+    texts = [tokenizer.decode(each.answer).strip() for each in stepwise]
+    assert [instance.generated for instance in single.instances] == texts
+    # Else little was compared.
+    copied, repeats = single.measures["copy/answer"], single.measures["copy_repeats/answer"]
+    assert (copied > 0).sum() >= 3
+    assert (copied != repeats)[copied > 0].all()
+    assert ((single.measures["topk/answer"] > 0.001).sum(axis=(1, 2)) >= 5).all()
 
 
-def test_scoring_stops_at_the_end_of_the_sequence(
-    tiny_base: models.Base, short: list[Example]
+@pytest.mark.parametrize("answers", ["own", "gold"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_padded_batch_gives_the_scores_of_single_examples(
+    family: str, answers: str, tokenizer: Any
 ) -> None:
-    tokenizer = models.load_tokenizer(tiny_base)
-    model = _copying(models.load_model(tiny_base, dtype="float32"))
-    (example,) = _widened(short[:1])
-    made = _generate(model, render(example, tokenizer, _LENGTH).prompt)
-    step = next(i for i, token in enumerate(made) if i > 0 and token not in made[:i])
-    model.generation_config.eos_token_id = made[step]
-    (found,) = score_heads(model, tokenizer, [example], length=_LENGTH, max_new_tokens=_NEW)
-    assert found.generated == tokenizer.decode(made[: step + 1]).strip()
+    model = copying(family, tokenizer)
+    together = scored(model, tokenizer, examples(), answers=answers, batch=3)
+    assert_equal(together, references(family, answers, tokenizer), tokenizer)
+    alone = scored(model, tokenizer, examples(), answers=answers)
+    assert together.instances == alone.instances
+    for name, scores in alone.measures.items():
+        np.testing.assert_allclose(together.measures[name], scores, rtol=0, atol=3e-6)
 
 
-def test_an_example_without_an_answer_needle_is_refused(
-    tiny_base: models.Base, short: list[Example]
+def test_answers_of_a_batch_end_one_after_another(tokenizer: Any) -> None:
+    """The rows of one that goes on are not those of one that has ended, or of its padding."""
+    model = copying("llama", tokenizer)
+    with saying(model, "r\n", tokenizer):
+        stepwise = [by_steps(model, tokenizer, each, None) for each in examples()]
+        together = scored(model, tokenizer, examples(), batch=3)
+    assert len({len(each.answer) for each in stepwise}) == 3
+    assert_equal(together, stepwise, tokenizer)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_instances_stand_in_the_order_of_the_examples(batch: int, tokenizer: Any) -> None:
+    """Whatever is read with them: each has the text and scores that it has alone."""
+    model = copying("mistral", tokenizer)
+    alone = {each.id: scored(model, tokenizer, [each]) for each in examples()}
+    for order in itertools.permutations(examples()):
+        together = scored(model, tokenizer, order, batch=batch)
+        assert [instance.id for instance in together.instances] == [each.id for each in order]
+        for index, each in enumerate(order):
+            assert together.instances[index] == alone[each.id].instances[0]
+            for name, scores in alone[each.id].measures.items():
+                np.testing.assert_allclose(
+                    together.measures[name][index], scores[0], rtol=0, atol=3e-6
+                )
+
+
+def test_an_adapter_has_scores_of_its_own_and_leaves_the_base_its(tokenizer: Any) -> None:
+    tuned = copying("llama-adapter", tokenizer)
+    with tuned.disable_adapter():
+        off = scored(tuned, tokenizer, examples())
+    on, base = (scored(m, tokenizer, examples()) for m in (tuned, copying("llama", tokenizer)))
+    assert off.instances == base.instances
+    for name in base.measures:
+        np.testing.assert_array_equal(off.measures[name], base.measures[name])
+    assert np.nanmax(np.abs(on.measures["mass/answer"] - base.measures["mass/answer"])) > 0.1
+
+
+# --- Roles and instances -------------------------------------------------------------------------
+
+
+def test_only_roles_that_exist_are_measured(tokenizer: Any) -> None:
+    """And an instance without a needle of a role is no instance of it, not one of score 0."""
+    bridged, twice, insight = examples()
+    model = copying("llama", tokenizer)
+    plain = scored(model, tokenizer, [twice])
+    assert set(plain.measures) == {f"{kind}/answer" for kind in KINDS}
+    both = scored(model, tokenizer, [twice, bridged], role="bridge")
+    assert set(both.measures) == {f"{kind}/{role}" for kind in KINDS for role in ROLES[:2]}
+    assert np.isnan(both.measures["mass/bridge"][0]).all()
+    assert both.of().shape == (1, 2, 16)
+    assert both.clusters() == ["cluster of bridged"]
+    assert both.clusters(role="answer") == ["cluster of twice", "cluster of bridged"]
+    only = insight.model_copy(update={"needles": insight.needles[1:]})
+    assert set(scored(model, tokenizer, [only], role="insight").measures) == {
+        f"{kind}/insight" for kind in KINDS
+    }
+
+
+def test_needles_of_another_role_change_no_score(tokenizer: Any) -> None:
+    model, bridged = copying("llama", tokenizer), examples()[0]
+    without = bridged.model_copy(update={"needles": bridged.needles[:1]})
+    with_bridge, plain = (scored(model, tokenizer, [each]) for each in (bridged, without))
+    for name, scores in plain.measures.items():
+        np.testing.assert_array_equal(with_bridge.measures[name], scores)
+
+
+def test_a_role_that_no_example_has_is_refused_before_the_model_runs(tokenizer: Any) -> None:
+    message = "no example of the probe has a needle of the role 'insight'; the roles are answer, br"
+    with pytest.raises(ValueError, match=message):
+        scored(None, tokenizer, examples()[:2], role="insight")
+
+
+def test_scores_of_all_instances_or_of_those_answered_right(tokenizer: Any) -> None:
+    model = copying("llama", tokenizer)
+    of_all = scored(model, tokenizer, examples())
+    assert [instance.correct for instance in of_all.instances] == [False] * 3
+    assert len(of_all.of()) == 3
+    none = scored(model, tokenizer, examples(), instances="correct")
+    assert none.of().shape == (0, 2, 16)
+    assert np.isnan(none.mean()).all()
+    with saying(model, ": Lima\n", tokenizer):
+        some = scored(model, tokenizer, examples(), instances="correct")
+        every = scored(model, tokenizer, examples())
+    # Token F1 of "Lima": 0.5 for "minerals to Lima" and for "Lima at noon", 1 for "Lima".
+    assert [instance.correct for instance in some.instances] == [False, True, False]
+    assert [instance.generated for instance in some.instances] == ["Lima"] * 3
+    np.testing.assert_array_equal(some.of("mass"), some.measures["mass/answer"][[1]])
+    np.testing.assert_array_equal(some.measures["mass/answer"], every.measures["mass/answer"])
+    assert len(every.of()) == 3
+
+
+# --- What cannot be scored -----------------------------------------------------------------------
+
+
+def unscorable() -> list[Example]:
+    """One that is too long, one whose needle is lost in the tokens, one without needles."""
+    return [
+        example("long", [f"Lima {'so ' * 300}"], [(0, "answer", "Lima")]),
+        example("lost", ["Who holds the ♠ now?"], [(0, "answer", "♠")], answer="♠"),
+        example("bare", ["Nothing is here."], []),
+    ]
+
+
+@pytest.fixture(scope="module")
+def forgetful(tokenizer: Any) -> Any:
+    """A tokenizer that, as one trained on other texts may, leaves a character out."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("♠", "")
+    return tokenizer
+
+
+def test_examples_that_cannot_be_scored_are_counted_and_the_others_scored(
+    tokenizer: Any, forgetful: Any, tmp_path: Path
 ) -> None:
-    example = short[0].model_copy(update={"needles": []})
-    model, tokenizer = (
-        models.load_model(tiny_base, dtype="float32"),
-        models.load_tokenizer(tiny_base),
-    )
-    with pytest.raises(ValueError, match=f"{example.id} has no answer needle"):
-        score_heads(model, tokenizer, [example], length=_LENGTH, max_new_tokens=_NEW)
+    model, (first, second, third) = copying("llama", tokenizer), examples()
+    long, lost, bare = unscorable()
+    again = bare.model_copy(update={"id": "bare too"})
+    given = [bare, first, long, second, lost, again, third]
+    mixed = scored(model, forgetful, given, batch=2)
+    assert mixed.failures == {
+        "no needle is marked": ["bare", "bare too"],
+        "longer than the length": ["long"],
+        "needle not found in the tokens": ["lost"],
+    }
+    alone = scored(model, forgetful, examples(), batch=2)
+    assert alone.failures == {}
+    assert mixed.instances == alone.instances
+    for name, scores in alone.measures.items():
+        np.testing.assert_array_equal(mixed.measures[name], scores)
+    write_scores(tmp_path / "probe.json", mixed)
+    assert read_scores(tmp_path / "probe.json").failures == mixed.failures
 
 
-def test_only_answer_needles_count(tiny_base: models.Base, short: list[Example]) -> None:
-    """Needles of another role, over whole documents, change no score."""
-    tokenizer = models.load_tokenizer(tiny_base)
-    model = _copying(models.load_model(tiny_base, dtype="float32"))
-    plain = _widened(short[:2])
-    bridges, first_only = [], []
-    for example in plain:
-        answer, *others = example.needles
-        first_only.append(example.model_copy(update={"needles": [answer]}))
-        others = [needle.model_copy(update={"role": "bridge"}) for needle in others]
-        bridges.append(example.model_copy(update={"needles": [answer, *others]}))
-    first, second, wide = (
-        score_heads(model, tokenizer, examples, length=_LENGTH, max_new_tokens=_NEW)
-        for examples in (first_only, bridges, plain)
-    )
-    assert [i.scores.tolist() for i in first] == [i.scores.tolist() for i in second]
-    assert [i.scores.tolist() for i in first] != [i.scores.tolist() for i in wide]
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (0, "none of the 1 examples .* the first: long: .* more than the length of 600; raise"),
+        (1, "none of the 1 examples .* the first: lost: no token overlaps the characters"),
+        (2, "none of the 1 examples .* the first: bare: no needle is marked"),
+    ],
+)
+def test_a_probe_of_which_nothing_can_be_scored_says_why(
+    forgetful: Any, index: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        scored(None, forgetful, [unscorable()[index]])
 
 
-# --- The file ----------------------------------------------------------------------------------
+def test_no_examples_are_an_error(tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match="none of the 0 examples"):
+        scored(None, tokenizer, [])
 
 
-def _instances() -> list[Instance]:
-    random = np.random.default_rng(0)
-    return [Instance(f"e{i}", ["gold"], f"answer {i}", random.random((2, 3))) for i in range(4)]
+# --- Windows, and layers without heads -----------------------------------------------------------
 
 
-def test_the_file_reads_back_and_has_the_layout_of_wu(tmp_path: Path) -> None:
-    instances, correct = _instances(), [True, False, True, False]
-    path = tmp_path / "m" / "probe.json"
-    written = write_scores(path, instances, correct, {"model": "m"})
-    document = json.loads(path.read_text(encoding="utf-8"))
-    assert document == written
-    assert document["metadata"] == {"model": "m"}
-    assert (document["layers"], document["heads"]) == (2, 3)
-    assert document["instances"][1] == {"id": "e1", "generated": "answer 1", "correct": False}
-    heads = ["0-0", "0-1", "0-2", "1-0", "1-1", "1-2"]  # layer by layer, as in their files
-    assert list(document["scores"]) == list(document["mean"]) == heads
-    stacked = np.stack([instance.scores for instance in instances])
-    for name in heads:
-        layer, head = map(int, name.split("-"))
-        np.testing.assert_allclose(document["scores"][name], stacked[:, layer, head], atol=1e-6)
-        right = stacked[[0, 2], layer, head].mean()
-        assert document["mean_correct"][name] == pytest.approx(right, abs=1e-6)
-    np.testing.assert_allclose(read_mean_scores(path), stacked.mean(axis=0), atol=1e-6)
+def out_of_reach(model: Any, tokenizer: Any) -> list[dict[str, int]]:
+    """By layer and role, how many examples have no attention on a needle in any row of theirs."""
+    counts: list[dict[str, int]] = []
+    for each in examples():
+        answered = in_one_pass(model, by_steps(model, tokenizer, each, None))
+        for role in dict.fromkeys(needle.role for needle in each.needles):
+            texts = [each.needle_text(needle) for needle in each.needles if needle.role == role]
+            needle = set().union(*(found(answered.prompt, text, tokenizer) for text in texts))
+            seen = torch.stack([row[:, :, sorted(needle)] for row in answered.rows])
+            counts = counts or [{} for _ in range(seen.shape[1])]
+            for layer in range(seen.shape[1]):
+                if not seen[:, layer].any():
+                    counts[layer][role] = counts[layer].get(role, 0) + 1
+    return counts
 
 
-def test_without_a_correct_answer_there_is_no_mean_of_them(tmp_path: Path) -> None:
-    document = write_scores(tmp_path / "probe.json", _instances(), [False] * 4, {})
-    assert document["mean_correct"] is None
+@pytest.mark.parametrize(("beyond", "unseen"), [(0, 2), (1, 1)])
+def test_needles_out_of_a_windows_reach_are_counted(
+    beyond: int, unseen: int, tokenizer: Any
+) -> None:
+    """The window ends right behind a needle, or right on its last position."""
+    bridged, *_ = examples()
+    prompt = render(bridged, tokenizer, LENGTH).prompt
+    last = max(found(prompt, bridged.needle_text(bridged.needles[0]), tokenizer))
+    torch.manual_seed(0)
+    config = hf.Qwen3Config(
+        **SMALL, use_sliding_window=True, max_window_layers=1,
+        sliding_window=len(prompt) - 1 - last + beyond,
+    )  # fmt: skip
+    model: Any = hf.AutoModelForCausalLM.from_config(config).eval()
+    scores = scored(model, tokenizer, examples(), batch=2)
+    assert [layer.attention for layer in scores.layers] == ["full", "sliding"]
+    assert [layer.window for layer in scores.layers] == [None, config.sliding_window]
+    assert [layer.unseen for layer in scores.layers] == out_of_reach(model, tokenizer)
+    window = scores.layers[1]
+    assert window.unseen.get("answer", 0) == unseen - 1
+    assert (scores.measures["mass/answer"][0, 1] > 0).any() == bool(beyond)
+    assert (scores.measures["mass/answer"][:, 0] > 0).all()
 
 
-def test_a_missing_verdict_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises((ValueError, IndexError)):
-        write_scores(tmp_path / "probe.json", _instances(), [True] * 3, {})
-    assert not (tmp_path / "probe.json").exists()
+@pytest.fixture(scope="module")
+def partly(tokenizer: Any) -> HeadScores:
+    """The scores of a model of which one layer of three has attention heads."""
+    return scored(built("lfm2"), tokenizer, examples(), batch=2, kind="mass")
 
 
-def test_a_file_without_one_of_its_heads_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "probe.json"
-    document = write_scores(path, _instances(), [True] * 4, {})
-    del document["mean"]["1-1"]
-    path.write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"probe\.json: 1 heads have no score"):
-        read_mean_scores(path)
+def test_layers_without_attention_heads_have_no_scores(
+    partly: HeadScores, tokenizer: Any, tmp_path: Path
+) -> None:
+    assert [layer.attention for layer in partly.layers] == ["none", "full", "none"]
+    assert [(layer.heads, layer.kv_heads) for layer in partly.layers] == [(0, 0), (16, 4), (0, 0)]
+    for index, each in enumerate(examples()):
+        answered = in_one_pass(built("lfm2"), by_steps(built("lfm2"), tokenizer, each, None))
+        for name, scores in expected(each, answered, tokenizer).items():
+            np.testing.assert_allclose(partly.measures[name][index, 1], scores[0], rtol=0, atol=1e-5)
+    for scores in partly.measures.values():
+        assert np.isnan(scores[:, [0, 2]]).all()
+    write_scores(tmp_path / "probe.json", partly)
+    document = json.loads((tmp_path / "probe.json").read_text(encoding="utf-8"))
+    for measure in document["measures"].values():
+        for part in ("mean", "scores"):
+            assert list(measure[part]) == [f"1-{head}" for head in range(16)]
+
+
+def test_layers_without_attention_heads_change_no_comparison(
+    partly: HeadScores, tmp_path: Path
+) -> None:
+    def table(folder: Path, keep: slice) -> pd.DataFrame:
+        paths = []
+        for seed, variant in enumerate(["real", "symbolic"]):
+            measures = {
+                name: np.roll(scores, seed, axis=2)[:, keep]
+                for name, scores in partly.measures.items()
+            }
+            run = dataclasses.replace(partly, layers=partly.layers[keep], measures=measures)
+            paths.append(folder / f"m/jsonl/{variant}/seed1/validation.json")
+            write_scores(paths[-1], run)
+        return similarity_table(paths, reference="real", top_count=4, resamples=20, seed=1)
+
+    whole = table(tmp_path / "whole", slice(None))
+    assert whole["value"].notna().all()
+    assert (whole.loc[whole["set"] == "positive", "heads_a"] == 16).all()
+    pd.testing.assert_frame_equal(whole, table(tmp_path / "heads", slice(1, 2)))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from needlework.report.findings import find
+from tests.report.test_tables import similarity
 
 ORDER = ["untuned", "real", "low_low", "symbolic"]
+Tables = dict[str, pd.DataFrame]
 
 
-def tables(means: dict[str, float], p: dict[tuple[str, str], float]) -> tuple[pd.DataFrame, ...]:
+def tables(means: dict[str, float], p: dict[tuple[str, str], float]) -> Tables:
     """Tables of one model and task: means by variant, p by pair (later, earlier)."""
     where = {"model": "m", "task": "t", "condition": "plain"}
     names = list(means)
@@ -24,20 +28,29 @@ def tables(means: dict[str, float], p: dict[tuple[str, str], float]) -> tuple[pd
                  "p": p.get((b, a), 0.5), "p_adjusted": p.get((b, a), 0.5)}
         for i, a in enumerate(names) for b in names[i + 1 :]
     )  # fmt: skip
-    columns = ["recall_positive", "recall_top", "precision_positive", "cosine", "heads_positive"]
-    heads = pd.DataFrame(
-        {"model": "m", "task": "t", "variant": v, "seed": 0} | dict.fromkeys(columns, 0.5)
-        for v in names
-    )
-    told = pd.DataFrame(
-        [("m", "t", "f1", "recall_positive", 0.8, 0.33, 3)],
-        columns=["model", "task", "metric", "measure", "rho", "p", "n"],
-    )
-    return scores, comparisons, heads, told
+    measures = [("positive", "recall"), ("positive", "precision"), ("scores", "cosine")]
+    heads = similarity(
+        [
+            {"variant_a": v, "set": of, "measure": measure, "value": 0.2 + 0.1 * i}
+            for v in names if v != "real" for i, (of, measure) in enumerate(measures)
+        ]
+    )  # fmt: skip
+    return {
+        "scores": scores,
+        "comparisons": comparisons,
+        "head_similarity": heads,
+        "correlations": pd.DataFrame(
+            columns=["model", "task", "metric", "set", "measure", "method", "r"]
+        ),
+        "reliability": pd.DataFrame(
+            columns=["model", "task", "variant", "seed", "measure", "examples", "value",
+                     "predicted"]
+        ),
+    }  # fmt: skip
 
 
 def said(means: dict[str, float], p: dict[tuple[str, str], float]) -> str:
-    (finding,) = find(*tables(means, p), reference="real", alpha=0.05)
+    (finding,) = find(tables(means, p), reference="real", alpha=0.05)
     return " ".join(finding.sentences)
 
 
@@ -68,7 +81,7 @@ def test_a_significant_loss_is_no_gain() -> None:
 
 def test_a_difference_is_turned_round_with_its_interval() -> None:
     (finding,) = find(
-        *tables(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {}),
+        tables(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {}),
         reference="real",
         alpha=0.05,
     )
@@ -79,7 +92,33 @@ def test_a_difference_is_turned_round_with_its_interval() -> None:
     assert untuned["over_untuned"] is None
 
 
-def test_the_heads_are_said_to_tell_only_what_is_significant() -> None:
-    text = said(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {})
-    assert "have 0.50 (untuned), 0.50 (low_low) and 0.50 (symbolic)." in text
-    assert "This share does not tell the score here (ρ = 0.80, p = 0.33, N = 3)." in text
+def test_the_row_of_a_variant_has_its_heads_and_the_reference_has_no_resemblance() -> None:
+    (finding,) = find(
+        tables(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {}),
+        reference="real",
+        alpha=0.05,
+    )
+    rows = {row["variant"]: row for row in finding.rows}
+    assert list(rows) == ORDER
+    symbolic = rows["symbolic"]
+    assert [round(symbolic[name]["value"], 6) for name in ("recall", "precision", "cosine")] == [
+        0.2, 0.3, 0.4
+    ]  # fmt: skip
+    assert (symbolic["recall"]["low"], symbolic["recall"]["random"]) == (0.4, 0.1)
+    assert (symbolic["heads"], rows["real"]["heads"]) == (4, 8)
+    assert [rows["real"][name] for name in ("recall", "precision", "cosine")] == [None] * 3
+
+
+def test_every_model_and_task_has_its_own_finding() -> None:
+    one = tables(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {})
+    two = tables(dict(zip(ORDER, [0.1, 0.2, 0.15, 0.1], strict=True)), {})
+    for name in ("scores", "comparisons"):
+        two[name] = two[name].assign(task="u")
+    two["head_similarity"] = two["head_similarity"].assign(task_a="u", task_b="u", value=math.nan)
+    both = {name: pd.concat([one[name], two[name]], ignore_index=True) for name in one}
+    first, second = find(both, reference="real", alpha=0.05)
+    assert (first.task, second.task) == ("t", "u")
+    assert "with 0.60 token F1" in first.sentences[0]
+    assert "with 0.15 token F1" in second.sentences[0]
+    assert first.reasons[0].startswith("Of the 8 heads that are positive after real data")
+    assert second.reasons[0] == "Too few heads have a positive score to compare them."

@@ -16,11 +16,20 @@ os.environ.update(PYTHONPATH=str(ROOT), HF_HUB_DISABLE_TELEMETRY="1")
 os.environ.update(TQDM_DISABLE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 
 from needlework.corpora.tasks import TASKS
+from needlework.interventions.conditions import mask_names, patch_names
 from needlework.layout import mixture_of
 from needlework.planning import flags, load_study
 from needlework.provenance import source_fingerprint
 from needlework.study.parsing import StudyError
-from needlework.study.sections import runs, trained_variants
+from needlework.report.names import figure_names
+from needlework.study.sections import (
+    masked_runs,
+    patch_source,
+    patched_runs,
+    reference,
+    runs,
+    trained_variants,
+)
 from needlework.study.values import UNTUNED
 from needlework.synthesis.variants import REWRITTEN, WRITTEN
 
@@ -32,8 +41,25 @@ except StudyError as error:
 tasks = list(study.tasks.chosen())
 
 # The variant that the others are measured against.
-REFERENCE = "real" if "real" in study.variants else study.variants[0]
+REFERENCE = reference(study)
 RUN = "{model}/{task}/{variant}/seed{seed}"
+
+# The conditions under which runs answer beside the plain one.
+masks, patches = [], []
+if study.masking:
+    masks = mask_names(
+        top=study.masking.top,
+        kinds=study.masking.kinds,
+        during=study.masking.during,
+        controls=study.masking.controls,
+        draws=study.masking.draws,
+    )
+if study.patching:
+    patches = patch_names(
+        sets=study.patching.sets,
+        positions=study.patching.positions,
+        draws=study.patching.draws,
+    )
 
 
 def one_of(names):
@@ -131,6 +157,85 @@ def adapter_input(wildcards):
     return f"<results>/adapters/{run}/adapter_model.safetensors"
 
 
+def source_run(wildcards):
+    """The run whose head outputs are put into a run: of the same seed, where it has that."""
+    variant, seed = patch_source(study), int(wildcards.seed)
+    if variant == UNTUNED:
+        seed = 0
+    elif seed not in study.training_seeds:
+        seed = study.training_seeds[0]
+    return RUN.format(
+        model=wildcards.model, task=wildcards.task, variant=variant, seed=seed
+    )
+
+
+def source_adapter_input(wildcards):
+    """The adapter of the run that a patch is from; the untuned model has none."""
+    if patch_source(study) == UNTUNED:
+        return []
+    return f"<results>/adapters/{source_run(wildcards)}/adapter_model.safetensors"
+
+
+def source_adapter_flag(wildcards, input):
+    """The flag that names the folder of that adapter."""
+    folder = input.source_adapter and Path(input.source_adapter).parent
+    return f"--source-adapter {folder}" if folder else ""
+
+
+def source_scores_input(wildcards):
+    """The head scores of the run that a patch is from."""
+    return f"<results>/heads/{source_run(wildcards)}/validation.json"
+
+
+def answers_folder(wildcards, output):
+    """Where a run's answers under its conditions go."""
+    return Path(output.predictions[0]).parent
+
+
+def records_folder(wildcards, output):
+    """Where the records of those conditions go."""
+    return Path(output.records[0]).parent
+
+
+def of_conditions(pattern, conditions):
+    """The files of a run under each condition."""
+    return [pattern.replace("{condition}", condition) for condition in conditions]
+
+
+def of_interventions(pattern):
+    """The files of every run under each of its conditions."""
+    return [
+        path.format(**run._asdict())
+        for chosen, conditions in ((masked_runs, masks), (patched_runs, patches))
+        for run in chosen(study)
+        for path in of_conditions(pattern, conditions)
+    ]
+
+
+def of_intervened_runs(pattern):
+    """The files of every run that is masked or patched."""
+    chosen = dict.fromkeys([*masked_runs(study), *patched_runs(study)])
+    return [pattern.format(**run._asdict()) for run in chosen]
+
+
+def condition_flags():
+    """Which runs were masked and patched, and how: names, because paths would be too many."""
+    parts = {
+        "--masked": [RUN.format(**run._asdict()) for run in masked_runs(study)],
+        "--masks": masks,
+        "--patched": [RUN.format(**run._asdict()) for run in patched_runs(study)],
+        "--patches": patches,
+    }
+    return " ".join(
+        shlex.join([flag, *names]) for flag, names in parts.items() if names
+    )
+
+
+def intervention_table():
+    """The table of masks and patches, in studies that have any."""
+    return "<results>/statistics/interventions.csv" if masks or patches else []
+
+
 def of_all_runs(pattern):
     """The files of every run of the study that a pattern names."""
     return [pattern.format(**run._asdict()) for run in runs(study)]
@@ -195,7 +300,20 @@ def all_benchmarks():
         ),
         *of_all_runs(f"<results>/benchmarks/score_heads/{RUN}.tsv"),
         *of_all_runs(f"<results>/benchmarks/predict_answers/{RUN}.tsv"),
+        *(
+            f"<results>/benchmarks/mask_heads/{RUN}.tsv".format(**run._asdict())
+            for run in masked_runs(study)
+        ),
+        *(
+            f"<results>/benchmarks/patch_heads/{RUN}.tsv".format(**run._asdict())
+            for run in patched_runs(study)
+        ),
         "<results>/benchmarks/compare_heads.tsv",
+        *(
+            ["<results>/benchmarks/compare_interventions.tsv"]
+            if masks or patches
+            else []
+        ),
         "<results>/benchmarks/compute_statistics.tsv",
     ]
 

@@ -18,7 +18,7 @@ rule score_heads:
     params:
         adapter=adapter_flag,
         length=study.length,
-        max_new_tokens=study.probe.max_new_tokens,
+        probe=flags(study.probe, "top", "resamples"),
         compute=compute_flags(),
         code=code_of("score_heads"),
     message:
@@ -26,7 +26,7 @@ rule score_heads:
     shell:
         "python scripts/score_heads.py --base {input.base} {params.adapter}"
         " --examples {input.examples} --length {params.length}"
-        " --max-new-tokens {params.max_new_tokens} {params.compute} --threads {threads}"
+        " {params.probe} {params.compute} --threads {threads}"
         " --output {output.scores} > {log} 2>&1"
 
 
@@ -34,7 +34,8 @@ rule compare_heads:
     input:
         scores=of_all_runs(f"<results>/heads/{RUN}/validation.json"),
     output:
-        table="<results>/statistics/head_similarity.csv",
+        similarity="<results>/statistics/head_similarity.csv",
+        reliability="<results>/statistics/reliability.csv",
     log:
         "<results>/logs/compare_heads.log",
     benchmark:
@@ -43,13 +44,17 @@ rule compare_heads:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
     params:
+        folder=subpath(output.similarity, parent=True),
         reference=REFERENCE,
-        top=study.probe.top,
+        probe=f"--top {study.probe.top} --resamples {study.probe.resamples}",
+        level=study.statistics.level,
+        seed=study.seed,
         code=code_of("compare_heads"),
     message:
         "Comparing every run's retrieval heads with those of {params.reference} data"
     shell:
         "python scripts/compare_heads.py --scores {input.scores} --reference {params.reference}"
-        " --top {params.top} --output {output.table} > {log} 2>&1"
+        " {params.probe} --level {params.level} --seed {params.seed}"
+        " --output {params.folder} > {log} 2>&1"

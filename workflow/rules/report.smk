@@ -4,6 +4,8 @@ rule render_report:
         comparisons="<results>/statistics/comparisons.csv",
         correlations="<results>/statistics/correlations.csv",
         similarity="<results>/statistics/head_similarity.csv",
+        reliability="<results>/statistics/reliability.csv",
+        interventions=intervention_table(),
         heads=of_all_runs(f"<results>/heads/{RUN}/validation.json"),
         datasets=of_all_variants("<results>/datasets/{task}/{variant}/dataset.json"),
         examples=of_all_variants("<results>/datasets/{task}/{variant}/train.jsonl"),
@@ -14,7 +16,7 @@ rule render_report:
         report="<results>/report.html",
         figures=expand(
             "<results>/figures/{figure}.{kind}",
-            figure=["scores", "heads", "recall"],
+            figure=figure_names(study),
             kind=["svg", "png"],
         ),
     log:

@@ -31,7 +31,7 @@ def mask_names(
 
 def mask_conditions(
     scores: HeadScores, *, top: Sequence[int], kinds: Sequence[Any], during: Sequence[Any],
-    controls: Sequence[str], draws: int, layer_matched: bool, seed: int, origin: dict[str, Any],
+    controls: Sequence[Any], draws: int, layer_matched: bool, seed: int, origin: dict[str, Any],
 ) -> list[Intervention]:  # fmt: skip
     """The masks of a sweep over sizes, kinds and rows, with the controls asked for.
 
@@ -52,10 +52,9 @@ def mask_conditions(
         for when in during
         for mask in masks(
             scores.mean(), sizes=top, kind=kind, during=when, seed=seed,
-            draws=draws if "random" in controls else 0, layer_matched=layer_matched,
+            draws=draws, controls=controls, layer_matched=layer_matched,
             origin=origin | _measure(scores),
         )
-        if mask.chosen in ("top", *controls)
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from needlework.heads.sets import Head, top
@@ -23,7 +24,12 @@ _SHADES = "magma_r"
 _Look = dict[str, Any]
 _SHARED: _Look = {"marker": "o", "markerfacecolor": "#0072B2", "markeredgecolor": "white"}
 _OWN: _Look = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "#D55E00"}
-_MISSED: _Look = {"marker": "x", "markerfacecolor": "none", "markeredgecolor": "#1c2126"}
+_MISSED: _Look = {
+    "marker": "x",
+    "markerfacecolor": "none",
+    "markeredgecolor": "#1c2126",
+    "path_effects": [withStroke(linewidth=2, foreground="white")],  # seen on dark cells, too
+}
 
 
 def heads_figure(heads: pd.DataFrame, reference: str, count: int) -> Figure:

@@ -24,7 +24,7 @@ _PATCHED = {
     "complement": ("#E69F00", "heads of the source only"),
     "random": ("#a6a6a6", "random heads (dots: draws)"),
 }
-_PLACES = {"last": "last position of each step", "all": "all positions"}
+_PLACES = {"last": "last position", "all": "all positions"}
 
 
 def masking_figure(points: pd.DataFrame, level: float) -> Figure:
@@ -115,8 +115,7 @@ def patching_figure(points: pd.DataFrame, alpha: float, level: float) -> Figure:
     reach = max(0.05, 1.2 * ends.abs().max().max())
     for axis, ((model, task, source, positions), part) in zip(axes, groups, strict=True):
         _bars(axis, part, alpha, reach)
-        where = f"from the model of {source} data, {_PLACES[positions]}"
-        axis.set_title(f"{model} on {task}\n{where}")
+        axis.set_title(f"{model} on {task}\nheads from {source} data, {_PLACES[positions]}")
         axis.set_xlim(-reach, reach)
         metric, n = metric_words(part["metric"].iloc[0]), part["n"].iloc[0]
         axis.set_xlabel(f"change of {metric}, {level:.0%} interval, n = {n:.0f}")

@@ -34,8 +34,7 @@ def reasons(
         *_probe(tables["reliability"], reference),
     ]
     if "interventions" in tables:
-        rows = tables["interventions"]
-        rows = rows[(rows["metric"] == metric) & rows["draw"].isna()]
+        rows = tables["interventions"][tables["interventions"]["metric"] == metric]
         said += [*_masking(rows, metric, alpha), *_patching(rows, metric, alpha)]
     return said
 

@@ -6,6 +6,7 @@ Tokens are bytes, so that needles are found here by searching for their text, no
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,8 +23,8 @@ NEW = 10
 
 SMALL: dict[str, Any] = {
     "vocab_size": 258, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
-    "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 8, "max_position_embeddings": 1024,
-    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
+    "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 8,
+    "max_position_embeddings": 1024, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
 }  # fmt: skip
 _CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": lambda: hf.LlamaConfig(**SMALL),
@@ -119,9 +120,7 @@ def found(tokens: Sequence[int], text: str, tokenizer: Any) -> set[int]:
     """The positions of the one place among the tokens that shows a text."""
     wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
     places = [
-        start
-        for start in range(len(tokens))
-        if list(tokens[start : start + len(wanted)]) == wanted
+        start for start in range(len(tokens)) if list(tokens[start : start + len(wanted)]) == wanted
     ]
     (start,) = places
     return set(range(start, start + len(wanted)))
@@ -175,7 +174,7 @@ def _adapted(model: Any) -> Any:
 def saying(model: Any, text: str, tokenizer: Any) -> Iterator[None]:
     """Within it each character of `text` is followed by the next, whoever wrote it."""
     tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-    next_of = dict(zip(tokens, tokens[1:], strict=False))
+    next_of = dict(itertools.pairwise(tokens))
 
     def speak(module: Any, args: Any, given: dict[str, Any], output: Any) -> None:
         rows = output.logits.shape[1]
@@ -208,7 +207,5 @@ def eagerly(model: Any) -> Iterator[None]:
 def maps(model: Any, tokens: Sequence[int]) -> Tensor:
     """All attention of one forward pass over one sequence, (layers with heads, H, Q, Q)."""
     with eagerly(model), torch.no_grad():
-        output = model(
-            input_ids=torch.tensor([tokens]), output_attentions=True, use_cache=False
-        )
+        output = model(input_ids=torch.tensor([tokens]), output_attentions=True, use_cache=False)
     return torch.cat([layer for layer in output.attentions if layer is not None])

@@ -23,6 +23,7 @@ import transformers as hf
 from numpy.typing import NDArray
 from tokenizers import normalizers
 from torch import Tensor
+from torch.nn.functional import pad
 
 from needlework.evaluation.metrics import judge
 from needlework.examples import Example
@@ -76,18 +77,22 @@ class Answered(NamedTuple):
 def by_steps(model: Any, tokenizer: Any, shown: Example, forced: list[int] | None) -> Answered:
     """Token by token with eager attention, as Wu et al. do it, or given the tokens."""
     prompt = render(shown, tokenizer, LENGTH).prompt
-    answer, rows, given, cache = [], [], prompt, hf.DynamicCache()
+    answer, rows, given, cache = [], [], prompt, None
     with eagerly(model), torch.no_grad():
         for step in range(NEW if forced is None else len(forced)):
+            ids = torch.tensor([given])
             output = model(
-                input_ids=torch.tensor([given]), past_key_values=cache, output_attentions=True
+                input_ids=ids, past_key_values=cache, use_cache=True, output_attentions=True
             )
             token = int(output.logits[0, -1].argmax()) if forced is None else forced[step]
             if answer and "\n" in tokenizer.decode([token]):
                 break
+            last = [layer[:, :, -1] for layer in output.attentions if layer is not None]
+            # A sliding window's cache has forgotten the first keys.
+            whole = [pad(row, (len(prompt) + step - row.shape[-1], 0)) for row in last]
+            rows.append(torch.cat(whole))
             answer.append(token)
-            rows.append(torch.cat([layer[:, :, -1] for layer in output.attentions]))
-            given = [token]
+            given, cache = [token], output.past_key_values
     return Answered(prompt, answer, rows)
 
 
@@ -104,15 +109,13 @@ def by_definition(
 ) -> float:
     """One head's score of one kind on one example."""
 
-    def highest(row: list[float], count: int) -> list[int]:
-        return sorted(range(len(row)), key=lambda position: -row[position])[:count]
-
     if kind == "mass":
         return sum(row[position] for row in rows for position in needle) / len(rows)
     if kind == "topk":
-        inside = [row[p] for row in rows for p in highest(row, len(needle)) if p in needle]
-        return sum(inside) / len(needle)
-    places = [highest(row, 1)[0] for row in rows]
+        k = len(needle)
+        tops = [(row, sorted(range(len(row)), key=row.__getitem__)[-k:]) for row in rows]
+        return sum(row[position] for row, top in tops for position in top if position in needle) / k
+    places = [max(range(len(row)), key=row.__getitem__) for row in rows]
     if kind == "argmax":
         return sum(place in needle for place in places) / len(rows)
     copied = [w for w, j in zip(answer, places, strict=True) if j in needle and prompt[j] == w]
@@ -121,7 +124,10 @@ def by_definition(
     return len(set(copied)) / len({prompt[position] for position in needle})
 
 
-def expected(shown: Example, answered: Answered, tokenizer: Any) -> dict[str, NDArray[np.float64]]:
+Measures = dict[str, NDArray[np.float64]]
+
+
+def expected(shown: Example, answered: Answered, tokenizer: Any) -> Measures:
     """All measures (layers, H) of one example."""
     layers, heads, _ = answered.rows[0].shape
     measures = {}
@@ -145,20 +151,22 @@ def gold(shown: Example, tokenizer: Any) -> list[int]:
 
 
 @functools.cache
-def references(family: str, answers: str, tokenizer: Any) -> list[Answered]:
+def references(family: str, answers: str, tokenizer: Any) -> list[tuple[Answered, Measures]]:
+    """What the examples are expected to give, from decoding token by token."""
     model = copying(family, tokenizer)
-    return [
-        by_steps(model, tokenizer, each, gold(each, tokenizer) if answers == "gold" else None)
-        for each in examples()
-    ]
+    found = []
+    for each in examples():
+        given = gold(each, tokenizer) if answers == "gold" else None
+        answered = by_steps(model, tokenizer, each, given)
+        found.append((answered, expected(each, answered, tokenizer)))
+    return found
 
 
-def assert_equal(scores: HeadScores, references: list[Answered], tokenizer: Any) -> None:
+def assert_equal(scores: HeadScores, references: list[Measures]) -> None:
     names = {f"{kind}/{role}" for kind in KINDS for role in ROLES}
     assert set(scores.measures) == names
     assert [instance.id for instance in scores.instances] == [each.id for each in examples()]
-    for index, (shown, answered) in enumerate(zip(examples(), references, strict=True)):
-        measures = expected(shown, answered, tokenizer)
+    for index, measures in enumerate(references):
         for name in names:
             if name in measures:
                 np.testing.assert_allclose(
@@ -178,15 +186,18 @@ def test_scores_are_those_of_whole_maps_and_of_decoding_token_by_token(
 ) -> None:
     model, stepwise = copying(family, tokenizer), references(family, answers, tokenizer)
     single = scored(model, tokenizer, examples(), answers=answers)
-    assert_equal(single, stepwise, tokenizer)
-    assert_equal(single, [in_one_pass(model, each) for each in stepwise], tokenizer)
-    texts = [tokenizer.decode(each.answer).strip() for each in stepwise]
+    assert_equal(single, [measures for _, measures in stepwise])
+    for (answered, measures), each in zip(stepwise, examples(), strict=True):
+        whole = expected(each, in_one_pass(model, answered), tokenizer)
+        for name, scores in whole.items():
+            np.testing.assert_allclose(scores, measures[name], rtol=0, atol=1e-5)
+    texts = [tokenizer.decode(answered.answer).strip() for answered, _ in stepwise]
     assert [instance.generated for instance in single.instances] == texts
     # Else little was compared.
     copied, repeats = single.measures["copy/answer"], single.measures["copy_repeats/answer"]
     assert (copied > 0).sum() >= 3
     assert (copied != repeats)[copied > 0].all()
-    assert ((single.measures["topk/answer"] > 0.001).sum(axis=(1, 2)) >= 5).all()
+    assert (single.measures["topk/answer"] > 0.001).sum() >= 30
 
 
 @pytest.mark.parametrize("answers", ["own", "gold"])
@@ -196,7 +207,7 @@ def test_a_padded_batch_gives_the_scores_of_single_examples(
 ) -> None:
     model = copying(family, tokenizer)
     together = scored(model, tokenizer, examples(), answers=answers, batch=3)
-    assert_equal(together, references(family, answers, tokenizer), tokenizer)
+    assert_equal(together, [measures for _, measures in references(family, answers, tokenizer)])
     alone = scored(model, tokenizer, examples(), answers=answers)
     assert together.instances == alone.instances
     for name, scores in alone.measures.items():
@@ -209,17 +220,17 @@ def test_answers_of_a_batch_end_one_after_another(tokenizer: Any) -> None:
     with saying(model, "r\n", tokenizer):
         stepwise = [by_steps(model, tokenizer, each, None) for each in examples()]
         together = scored(model, tokenizer, examples(), batch=3)
-    assert len({len(each.answer) for each in stepwise}) == 3
-    assert_equal(together, stepwise, tokenizer)
+    assert len({len(answered.answer) for answered in stepwise}) == 3
+    pairs = zip(examples(), stepwise, strict=True)
+    assert_equal(together, [expected(*pair, tokenizer) for pair in pairs])
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3])
-def test_instances_stand_in_the_order_of_the_examples(batch: int, tokenizer: Any) -> None:
+def test_instances_stand_in_the_order_of_the_examples(tokenizer: Any) -> None:
     """Whatever is read with them: each has the text and scores that it has alone."""
     model = copying("mistral", tokenizer)
     alone = {each.id: scored(model, tokenizer, [each]) for each in examples()}
     for order in itertools.permutations(examples()):
-        together = scored(model, tokenizer, order, batch=batch)
+        together = scored(model, tokenizer, order, batch=2)
         assert [instance.id for instance in together.instances] == [each.id for each in order]
         for index, each in enumerate(order):
             assert together.instances[index] == alone[each.id].instances[0]
@@ -375,28 +386,24 @@ def out_of_reach(model: Any, tokenizer: Any) -> list[dict[str, int]]:
     return counts
 
 
-@pytest.mark.parametrize(("beyond", "unseen"), [(0, 2), (1, 1)])
-def test_needles_out_of_a_windows_reach_are_counted(
-    beyond: int, unseen: int, tokenizer: Any
-) -> None:
-    """The window ends right behind a needle, or right on its last position."""
+@pytest.mark.parametrize("seen", [0, 1])
+def test_needles_out_of_a_windows_reach_are_counted(seen: int, tokenizer: Any) -> None:
+    """The window of the first row ends right after a needle, or on its last position."""
     bridged, *_ = examples()
     prompt = render(bridged, tokenizer, LENGTH).prompt
     last = max(found(prompt, bridged.needle_text(bridged.needles[0]), tokenizer))
     torch.manual_seed(0)
     config = hf.Qwen3Config(
         **SMALL, use_sliding_window=True, max_window_layers=1,
-        sliding_window=len(prompt) - 1 - last + beyond,
+        sliding_window=len(prompt) - 1 - last + seen,
     )  # fmt: skip
     model: Any = hf.AutoModelForCausalLM.from_config(config).eval()
     scores = scored(model, tokenizer, examples(), batch=2)
     assert [layer.attention for layer in scores.layers] == ["full", "sliding"]
     assert [layer.window for layer in scores.layers] == [None, config.sliding_window]
     assert [layer.unseen for layer in scores.layers] == out_of_reach(model, tokenizer)
-    window = scores.layers[1]
-    assert window.unseen.get("answer", 0) == unseen - 1
-    assert (scores.measures["mass/answer"][0, 1] > 0).any() == bool(beyond)
-    assert (scores.measures["mass/answer"][:, 0] > 0).all()
+    assert scores.layers[1].unseen.get("answer", 0) == 1 - seen
+    assert (scores.measures["mass/answer"][0, 1] > 0).any() == bool(seen)
 
 
 @pytest.fixture(scope="module")
@@ -413,7 +420,9 @@ def test_layers_without_attention_heads_have_no_scores(
     for index, each in enumerate(examples()):
         answered = in_one_pass(built("lfm2"), by_steps(built("lfm2"), tokenizer, each, None))
         for name, scores in expected(each, answered, tokenizer).items():
-            np.testing.assert_allclose(partly.measures[name][index, 1], scores[0], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(
+                partly.measures[name][index, 1], scores[0], rtol=0, atol=1e-5
+            )
     for scores in partly.measures.values():
         assert np.isnan(scores[:, [0, 2]]).all()
     write_scores(tmp_path / "probe.json", partly)

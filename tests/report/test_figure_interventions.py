@@ -105,6 +105,6 @@ def test_every_place_of_patching_has_its_panel() -> None:
     both = pd.concat([patches(), patches().assign(positions="all")])
     titles = [axis.get_title(loc="left") for axis in patching_figure(both, 0.05, 0.95).axes]
     assert titles == [
-        "m on t\nfrom the model of real data, last position of each step",
-        "m on t\nfrom the model of real data, all positions",
+        "m on t\nheads from real data, last position",
+        "m on t\nheads from real data, all positions",
     ]

@@ -26,7 +26,7 @@ def correlation(r: float = 0.8, p: float = 0.33, low: float = -0.28) -> pd.DataF
 def agreement(*values: float, predicted: tuple[float, ...] = ()) -> pd.DataFrame:
     rows = [
         {"model": "m", "task": "t", "variant": variant, "seed": 0, "measure": measure,
-         "examples": 2 ** (i + 1), "value": value if variant == "real" else 0.99,
+         "examples": 2 ** (i + 1), "value": value if variant == "real" else 0.1,
          "predicted": i >= len(values)}
         for variant in ("real", "low") for measure in ("cosine", "spearman")
         for i, value in enumerate(

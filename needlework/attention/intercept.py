@@ -40,8 +40,8 @@ class Call(NamedTuple):
 
     query is (B, H, Q, d) after rotation, key (B, G, N, d) and value (B, G, N, v) un-repeated, with
     what the cache holds. `seen` counts the positions before this pass. `mask` is what the backend
-    takes: 4-D, 2-D (padding only) or None. `padding` is (B, seen + Q), or None. `cache` is what
-    keeps `key` and adds the next pass's to a copy of it; None: nothing does.
+    takes: 4-D, 2-D (padding only) or None. `padding` is (B, seen + Q), or None. `cache` is the
+    cache that keeps `key` and will not write over it, or None.
     """
 
     layer: int

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from needlework.heads.sets import Head, top
@@ -62,6 +63,8 @@ def heads_figure(heads: pd.DataFrame, reference: str, count: int) -> Figure:
         _mark(axis, grids[name], grids[reference], count, size)
         axis.spines[:].set_visible(False)
         axis.tick_params(labelsize=8, labelleft=index % columns == 0)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.set_ylabel("layer" if index % columns == 0 else "")
         axis.set_xlabel("head" if index + columns >= len(names) else "")
     first, sizes = heads.iloc[0], f"{heads['n'].min():g} to {heads['n'].max():g}"

@@ -165,6 +165,16 @@ def test_masks_and_caches_are_found_by_position_too() -> None:
         assert_same_rows(found.layers[index][0], map_[:, :, [6, 7, 10, 11]])
 
 
+def test_a_layer_without_a_scale_of_its_own_has_the_usual_one() -> None:
+    model, ids = copy.deepcopy(built("llama")), tokens(1, 12)
+    maps, _ = eager(model, "llama", ids)
+    for layer in model.model.layers:
+        layer.self_attn.scaling = None  # sdpa then takes 1 / sqrt(width), as this model had it
+    found = attention_rows(model, ids, rows=12, reduce=whole)
+    for index, map_ in maps.items():
+        assert_same_rows(found.layers[index][0], map_)
+
+
 @pytest.mark.parametrize("family", ["gemma2", "gpt-oss", "llama"])
 def test_a_pass_around_the_models_forward_is_computed_but_not_seen(family: str) -> None:
     """As where something inside runs the decoder by itself, with a cache."""

@@ -199,10 +199,9 @@ def test_the_judge_is_asked_about_the_text_and_the_answers_as_they_are_shown(
     tokenizer: Any,
 ) -> None:
     """A distractor is left out here, so that the right citation is another one."""
-    whole = cited()
-    room = render(whole, tokenizer, LENGTH).length
-    long = whole.documents[0].model_copy(update={"text": f"{whole.documents[0].text} {'x' * 900}"})
-    given = whole.model_copy(update={"documents": [long, *whole.documents[1:]]})
+    given = cited()
+    golds = given.model_copy(update={"documents": given.documents[1:], "answers": ["[1][2]"]})
+    room = render(golds, tokenizer, LENGTH).length
     asked: list[tuple[str, list[str]]] = []
 
     def correct(text: str, answers: Sequence[str]) -> bool:
@@ -211,9 +210,9 @@ def test_the_judge_is_asked_about_the_text_and_the_answers_as_they_are_shown(
 
     model = copying("llama", tokenizer)
     with saying(model, ": Lima\n", tokenizer):
-        (right,) = observed(model, tokenizer, [given], correct, length=room - 5)
+        (right,) = observed(model, tokenizer, [given], correct, length=room)
     with saying(model, ": Lim\n", tokenizer):
-        (wrong,) = observed(model, tokenizer, [given], correct, length=room - 5)
+        (wrong,) = observed(model, tokenizer, [given], correct, length=room)
     assert asked == [("Lima", ["[1][2]"]), ("Lim", ["[1][2]"])]
     assert (right.correct, wrong.correct) == (True, False)
 

@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 
 from needlework.examples import read_examples
+from needlework.interventions.record import read_intervention
 from needlework.provenance import file_hash
 from tests.workflow.running import snakemake
 
 RESULTS = Path("results/smoke")
 VARIANTS = ["real", "high_high", "low_low", "real:0.5+symbolic:0.5"]
 TRAINED = ["train_adapter", "score_heads", "predict_answers"]
-BELOW = ["compare_heads", "compute_statistics", "render_report"]
+COMPARED = ["compare_heads", "compute_statistics", "render_report"]
+INTERVENED = ["mask_heads", "patch_heads", "compare_interventions"]
+BELOW = [*COMPARED, *INTERVENED]
 
 
 def planned_jobs(folder: Path) -> dict[str, int]:
@@ -41,7 +44,9 @@ def ran(clone: Callable[[], Path]) -> Path:
 
 def test_the_report_needs_no_other_file(ran: Path) -> None:
     page = (ran / RESULTS / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 3
+    drawn = {path.stem for path in (ran / RESULTS / "figures").glob("*.svg")}
+    assert page.count("<svg") == len(drawn) == 7
+    assert {"heads-tiny-factbook_lookup", "masking-tiny-factbook_lookup", "patching"} <= drawn
     assert page.count("<mark>") == 4  # the answer of one example of each variant
     # Links go within the page, and images are in it; the rest would need a network or a folder.
     assert not re.search(r"""(src|href)=["'](?!#|data:image/png;base64,)""", page)
@@ -58,6 +63,25 @@ def test_every_item_is_scored_for_every_run(ran: Path) -> None:
     comparisons = pd.read_csv(ran / RESULTS / "statistics/comparisons.csv")
     assert len(comparisons) == 2 * 10  # every pair of five, two metrics
     assert ((comparisons["p"] > 0) & (comparisons["p"] <= comparisons["p_adjusted"])).all()
+
+
+def test_masks_and_patches_are_recorded_answered_and_compared(ran: Path) -> None:
+    table = pd.read_csv(ran / RESULTS / "statistics/interventions.csv")
+    done = table[table["action"].notna()]
+    assert set(done["action"]) == {"mask", "patch"}
+    assert set(done[done["action"] == "mask"]["kind"]) == {"zero", "uniform", "mean"}
+    runs = {"mask": "real", "patch": "low_low"}
+    singles = done[(done["chosen"] != "random") | done["draw"].notna()]
+    for (action, condition), rows in singles.groupby(["action", "condition"]):
+        where = f"tiny/factbook_lookup/{runs[action]}/seed0/{condition}"
+        record = read_intervention(ran / RESULTS / f"interventions/{where}.json")
+        assert record.name == condition
+        assert {len(record.heads)} == set(rows["heads"])
+        assert len(record.heads) == 2 or action == "patch"
+        answers = (ran / RESULTS / f"predictions/{where}.jsonl").read_text().splitlines()
+        assert {len(answers)} == set(rows["n"]) == ({4} if action == "mask" else {8})
+    controls = done[done["condition"] == "mask-top2-zero-decoding"]["against"]
+    assert set(controls) == {"plain", "random"}
 
 
 def test_failed_rewrites_are_counted_and_enter_no_data(ran: Path) -> None:
@@ -135,8 +159,21 @@ def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
             # The untuned model is not trained: its heads and answers stay.
             dict.fromkeys(TRAINED, 4) | dict.fromkeys(BELOW, 1),
         ),
-        ("needlework/statistics.py", {"compute_statistics": 1, "render_report": 1}),
-        ("scripts/compare_heads.py", dict.fromkeys(BELOW, 1)),
+        (
+            "needlework/statistics.py",
+            dict.fromkeys([*COMPARED, "compare_interventions"], 1),
+        ),
+        ("scripts/compare_heads.py", dict.fromkeys(COMPARED, 1)),
+        (
+            "scripts/mask_heads.py",
+            dict.fromkeys(["mask_heads", "compare_interventions", "render_report"], 1),
+        ),
+        ("needlework/interventions/patching.py", dict.fromkeys([*INTERVENED, "render_report"], 1)),
+        (
+            "needlework/attention/rows.py",
+            # Everything that has a model answer; no adapter is trained again.
+            {"score_heads": 5, "predict_answers": 5} | dict.fromkeys(BELOW, 1),
+        ),
         (
             "needlework/synthesis/card.py",
             {"build_dataset": 4} | dict.fromkeys(TRAINED, 4) | dict.fromkeys(BELOW, 1),

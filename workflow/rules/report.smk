@@ -17,7 +17,7 @@ rule render_report:
         figures=expand(
             "<results>/figures/{figure}.{kind}",
             figure=figure_names(study),
-            kind=["svg", "png"],
+            kind=["svg", "png", "csv"],
         ),
     log:
         "<results>/logs/render_report.log",

@@ -8,7 +8,6 @@ at once, so that generation is as fast as without.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -163,7 +162,7 @@ def attention_rows(
         raise ValueError(f"{rows} rows of {input_ids.shape[1]} positions were asked for")
     base = causal_lm(model)
     positions = {}
-    if attention_mask is not None and "position_ids" in inspect.signature(base.forward).parameters:
+    if attention_mask is not None:
         # As generate counts them: from a sequence's own first token.
         counted = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
         positions = {"position_ids": counted[:, -input_ids.shape[1] :]}

@@ -77,7 +77,8 @@ class Observed(NamedTuple):
         tokens: the answer, without the token that ended it.
         generated: its text.
         correct: whether it is right; a gold answer is where each token was the most likely one.
-        seen: at the rows that produced the tokens, for the needles of each of `ROLES`.
+        seen: at the rows that produced the tokens, for the needles of each of `ROLES`, and after
+            them for their mass spans.
         mass: (L, H, rows, roles), attention on the mass span at the rows that `mass` is of.
         null_mass: the same under a null question, or None.
     """

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from needlework.evaluation.metrics import judge
 from needlework.examples import Example
@@ -19,7 +20,18 @@ from needlework.heads.probe import ROLES, Observed, Probe, observe
 from needlework.heads.scores import score_heads
 from needlework.rendering.prompt import render
 from needlework.rendering.styles import style_of
-from tests.heads.probing import LENGTH, NEW, copying, example, examples, found, maps, saying
+from tests.heads.probing import (
+    LENGTH,
+    NEW,
+    SMALL,
+    copying,
+    example,
+    examples,
+    found,
+    maps,
+    saying,
+)
+from tests.rendering.joining import joining_lines
 
 PROBE = Probe(LENGTH, NEW)
 
@@ -133,6 +145,28 @@ def test_mass_is_that_of_whole_maps(
             np.testing.assert_allclose(
                 scores.measures[name], usual.measures[name], rtol=0, atol=3e-6
             )
+
+
+def test_a_document_is_looked_for_where_it_was_shown(tokenizer: Any) -> None:
+    """All that was shown is shown again, though its parts have more tokens than the whole.
+
+    The needle is a whole document, so that both spans are the same places.
+    """
+    joining = joining_lines(tokenizer)
+    texts = [f"\n{'so ' * 56}"] * 68
+    given = example("x", [*texts, "Lima.", *texts[:2]], [(68, "answer", "Lima.")], style="haystack")
+    config = LlamaConfig(
+        **SMALL
+        | {"vocab_size": 259, "max_position_embeddings": 16_000, "num_hidden_layers": 1}
+        | {"num_attention_heads": 2, "num_key_value_heads": 1}
+    )
+    (seen,) = observed(
+        LlamaForCausalLM(config), joining, [given], length=16_000, answers="gold",
+        mass_span="document",
+    )  # fmt: skip
+    assert len(seen.shown.prompt) > 11_000
+    np.testing.assert_array_equal(seen.mass, seen.seen.mass[..., : len(ROLES)])
+    assert (seen.mass[..., 0] > 0).all()
 
 
 # --- Rows ----------------------------------------------------------------------------------------

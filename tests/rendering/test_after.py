@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from needlework.examples import Document, Example
 from needlework.rendering.prompt import render
 from needlework.rendering.styles import styles
+from tests.rendering.joining import joining_lines
 
 _LONG = 100_000
 _TAIL = "<|im_end|>\n<|im_start|>assistant\n"
@@ -67,15 +65,8 @@ def test_a_template_that_trims_the_message_moves_it_too(
 def test_a_token_of_both_is_of_what_follows(tokenizer: Any, make: Any, name: str) -> None:
     """The last document's line end and the one after it are one token to most tokenizers."""
     style, example = styles()[name], _example(make, name)
-    spec = json.loads(tokenizer.backend_tokenizer.to_str())
-    spec["model"]["vocab"]["ĊĊ"] = both = len(spec["model"]["vocab"])
-    spec["model"]["merges"] = [["Ċ", "Ċ"]]
-    spec["pre_tokenizer"]["use_regex"] = False
-    joining = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(spec)), eos_token="<|im_end|>"
-    )
-    joining.chat_template = tokenizer.chat_template
+    joining = joining_lines(tokenizer)
     rendered = render(example, joining, _LONG)
-    assert rendered.prompt[rendered.after] == both
+    assert joining.decode(rendered.prompt[rendered.after]) == "\n\n"
     follows = f"{style.after.format(question=example.question)}{_TAIL}{style.opening}"
     assert joining.decode(rendered.prompt[rendered.after :]) == f"\n{follows}"

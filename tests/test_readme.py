@@ -1,14 +1,18 @@
-"""Every command of the README works: targets exist, snakemake plans, scripts explain themselves."""
+"""Every command of the README works: targets exist, snakemake plans, scripts run."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from needlework import models
+from needlework.heads.score_file import read_scores
 from needlework.planning import load_study
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -27,7 +31,7 @@ def test_the_readme_opens_with_its_two_commands() -> None:
     assert {command.split()[0] for command in COMMANDS} == {"make", "snakemake", "python"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("python")])
 def test_command(command: str, root: Path) -> None:
     program, *arguments = command.split()
     if program == "make":
@@ -38,10 +42,23 @@ def test_command(command: str, root: Path) -> None:
             [program, *arguments, "-n", "-q"], cwd=root, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-    else:
-        done = subprocess.run([program, *arguments], cwd=root, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert "usage:" in done.stdout
+
+
+def test_the_heads_of_a_model_of_ones_own_are_scored(
+    root: Path, tiny_base: models.Base, tmp_path: Path
+) -> None:
+    (command,) = (each for each in COMMANDS if each.startswith("python"))
+    script, *flags = command.replace("path/to/model", tiny_base.path).split()[1:]
+    row = {"question": "Where?", "answers": "in Lima", "documents": ["It is in Lima.", "No."]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, root / script, *flags, "--max-new-tokens", "4"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    scores = read_scores(tmp_path / "heads.json")
+    assert scores.mean("mass").shape == (2, 4)
+    assert (scores.mean("mass") > 0).all()
 
 
 def test_inline_make_targets_exist(root: Path) -> None:

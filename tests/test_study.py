@@ -93,8 +93,36 @@ def test_a_number_is_finite(given: Any) -> None:
             "tasks.factbook_lookup.tset: there is no such key; did you mean 'test'?",
         ),
         (
-            "probe.zzzzzz", 1,
-            "probe.zzzzzz: there is no such key; known here: max_new_tokens, top",
+            "evaluation.zzzzzz", 1,
+            "evaluation.zzzzzz: there is no such key; known here: max_new_tokens, batch",
+        ),
+        (
+            "masking", {"knds": ["zero"]},
+            "masking.knds: there is no such key; did you mean 'kinds'?",
+        ),
+        (
+            "masking", {"kinds": ["zeros"]},
+            "masking.kinds.0: got 'zeros', takes one of zero, uniform, mean; did you mean 'zero'?",
+        ),
+        (
+            "masking", {"variants": ["reel"]},
+            "masking.variants.0: got 'reel', takes one of real, real_limited, ",
+        ),
+        (
+            "masking", {"variants": ["kv_simple"]},
+            "masking.variants: kv_simple is not in variants; known here: untuned, ",
+        ),
+        (
+            "patching", {"source": "kv_simple"},
+            "patching.source: kv_simple is not in variants; known here: untuned, ",
+        ),
+        (
+            "patching", {"targets": ["real"]},
+            "patching.targets: real is the source; leave it out",
+        ),
+        (
+            "probe", {"null_question": True},
+            "probe: null_question takes mass_rows: question; an answer's rows have none",
         ),
         (
             "variants", ["real", "symbollic"],

@@ -60,7 +60,7 @@ bench-data: $(INSTALLED) ## time the paper's symbolic set; with QUESTIONS and PA
 	$(if $(QUESTIONS),python workflow/bench_mdqa.py --questions $(QUESTIONS) --passages $(PASSAGES))
 
 bench-heads: $(INSTALLED) ## time the work on heads against the plain way and the published method
-	python workflow/bench_heads.py
+	python workflow/bench_heads.py $(if $(MODEL),--model $(MODEL))
 
 bench-client: $(INSTALLED) ## time the language model client against a server on this machine
 	python workflow/bench_client.py

@@ -69,6 +69,15 @@ def adapter_hash(folder: Path | None) -> str | None:
     return file_hash(folder / _WEIGHTS) if folder else None
 
 
+def training_seed(folder: Path | None) -> int | None:
+    """The seed an adapter was trained with, where its record says so; None of the untuned model."""
+    if folder is None:
+        return None
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    seed: int | None = record.get("seed")
+    return seed
+
+
 def _check_base(base: Base, folder: Path) -> None:
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))["base"]
     for key in ("source", "revision", "rope", "sliding_window", "weights_sha256"):

@@ -43,6 +43,7 @@ def main() -> None:
             "base": base.model_dump(),
             "adapter": folder and str(folder),
             "adapter_sha256": adapters.adapter_hash(folder),
+            "seed": adapters.training_seed(folder),  # scoring itself draws nothing
             "examples": source.name,
             "examples_sha256": provenance.file_hash(source),
             "template_sha256": provenance.value_hash(tokenizer.chat_template),

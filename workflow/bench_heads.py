@@ -1,8 +1,8 @@
 """Time the work on heads against the plain way, and against the published method.
 
-`make bench-heads` runs it; on a GPU: python workflow/bench_heads.py --device cuda --dtype bfloat16
---model FOLDER --length 32768. Everything measured of one row is run in turns in one process, after
-a warm-up, and medians are compared; peak memory is of processes that do nothing else.
+`make bench-heads` runs it, with MODEL=folder on a model of your own. Where there is a GPU it runs
+there, in bfloat16 and at 32,768 tokens. What a row compares is run in turns in one process, after a
+warm-up, and the median of the ratios is given; peak memory is of processes that do nothing else.
 """
 
 from __future__ import annotations
@@ -28,13 +28,19 @@ def main() -> None:
     """Run every part in a process of its own, and print what each says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="folder or hub id; none: the bundled SmolLM2")
-    parser.add_argument("--length", type=int, default=8192, help="of the pass (%(default)s)")
+    parser.add_argument("--length", type=int, help="of the long pass (8192; 32768 on a GPU)")
     parser.add_argument("--repeats", type=int, default=3, help="of each timing (%(default)s)")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     models.add_compute_flags(parser)
-    parser.set_defaults(threads=2)
+    parser.set_defaults(threads=2, device=None, dtype=None)
     args = parser.parse_args()
+    if args.device is None:
+        import torch
+
+        args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    args.dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
+    args.length = args.length or (8192 if args.device == "cpu" else 32_768)
     if args.one:
         models.limit_threads(args.threads)
         print(json.dumps(_ONE[args.one](args)))
@@ -69,9 +75,9 @@ def _overhead(args: argparse.Namespace) -> Iterator[str]:
     timed = _child(args, "overhead")
     peaks = [_child(args, f"memory-{what}")["peak_gb"] for what in ("scored", "plain")]
     yield (
-        f"{args.length} tokens, 16 answer rows, backend {timed['backend']}: scoring "
-        f"{timed['scored']:.2f} s, plain forward {timed['plain']:.2f} s, ratio "
-        f"{timed['ratio']:.3f}; peak memory {peaks[0]:.2f} / {peaks[1]:.2f} GB, ratio "
+        f"{args.length} tokens, 16 answer rows, {args.device} in {args.dtype}, attention by "
+        f"{timed['backend']}: scoring {timed['scored']:.2f} s an example, plain forward "
+        f"{timed['plain']:.2f} s, ratio {timed['ratio']:.3f}; peak memory {peaks[0]:.2f} / {peaks[1]:.2f} GB, ratio "
         f"{peaks[0] / peaks[1]:.3f}; {timed['tokens_per_second']:.0f} tokens/s scored"
     )
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from needlework.atomic import write_json
 from needlework.progress import say
-from needlework.provenance import file_hash
+from needlework.provenance import file_hash, value_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,8 +31,8 @@ Kind = Literal["bundled", "folder", "hub"]
 class Base(BaseModel):
     """What later jobs need to know of a base model; `models/<model>/base.json` of a study.
 
-    `path` is the folder or hub id to load; `weights_sha256` is of the weights when this tool wrote
-    them. `heads` counts the query heads of one layer.
+    `path` is the folder or hub id to load; `weights_sha256` is of the weights in a folder, null of
+    a hub model, whose revision names them. `heads` counts the query heads of one layer.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -187,7 +187,6 @@ def prepare(source: str, folder: Path, revision: str | None = None) -> Base:
         weights = folder / "weights"
         BUNDLED[source].write(weights)
         base = _described(source, "bundled", str(weights), None)
-        base.weights_sha256 = file_hash(weights / "model.safetensors")
     else:
         base = base_of(source, revision)
     write_json(folder / "base.json", base.model_dump())
@@ -224,8 +223,17 @@ def _described(source: str, kind: Kind, path: str, revision: str | None) -> Base
         heads=config.num_attention_heads,
         positions=config.max_position_embeddings,
         **_reach(config),
-        weights_sha256=None,
+        weights_sha256=_weights_hash(Path(path)) if kind != "hub" else None,
     )
+
+
+def _weights_hash(folder: Path) -> str | None:
+    """SHA-256 of a folder's safetensors; of their hashes in order of name, where there are several.
+
+    None of a folder without such files.
+    """
+    hashes = [file_hash(path) for path in sorted(folder.glob("*.safetensors"))]
+    return hashes[0] if len(hashes) == 1 else value_hash(hashes) if hashes else None
 
 
 def _text_config(path: str, revision: str | None) -> Any:

@@ -80,6 +80,7 @@ def test_the_record_is_read_back_as_it_was_written(tiny_base: models.Base) -> No
     assert tiny_base.kind == "bundled"
     assert (tiny_base.layers, tiny_base.heads, tiny_base.sliding_window) == (2, 4, None)
     assert tiny_base.weights_sha256 == file_hash(weights / "model.safetensors")
+    assert models.base_of(weights).weights_sha256 == tiny_base.weights_sha256
 
 
 def test_bundled_weights_are_the_same_each_time(tiny_base: models.Base, tmp_path: Path) -> None:

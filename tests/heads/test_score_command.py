@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: models.Base) -> 
         torch.manual_seed(seed)
         tuned = get_peft_model(models.load_model(base, dtype="float32"), config)
         tuned.save_pretrained(folder / name)
-        record = json.dumps({"base": base.model_dump()})
+        record = json.dumps({"base": base.model_dump()} | ({"seed": 7} if name == "a" else {}))
         (folder / name / "training.json").write_text(record, encoding="utf-8")
     return folder
 
@@ -111,6 +111,7 @@ def test_the_file_says_what_its_scores_belong_to(
         "base": base.model_dump(),
         "adapter": str(folder / "a"),
         "adapter_sha256": provenance.file_hash(folder / "a" / "adapter_model.safetensors"),
+        "seed": 7,
         "examples": "mine.jsonl",
         "examples_sha256": provenance.file_hash(folder / "mine.jsonl"),
         "template_sha256": provenance.value_hash(models.load_tokenizer(base).chat_template),
@@ -143,6 +144,7 @@ def test_adapters_share_one_load_and_score_as_they_do_alone(
     a, b, untuned = (read_scores(tmp_path / f"{name}.json") for name in ("a", "b", "untuned"))
     hashes = [each.metadata["adapter_sha256"] for each in (a, b, untuned)]
     assert hashes == [*(adapters.adapter_hash(folder / name) for name in ("a", "b")), None]
+    assert [each.metadata["seed"] for each in (a, b, untuned)] == [7, None, None]
     for one, other in ((a, b), (a, untuned), (b, untuned)):
         difference = one.measures["mass/answer"] - other.measures["mass/answer"]
         assert np.abs(difference).max() > 1e-4

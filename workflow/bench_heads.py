@@ -78,7 +78,8 @@ def _overhead(args: argparse.Namespace) -> Iterator[str]:
         f"{args.length} tokens, 16 answer rows, {args.device} in {args.dtype}, attention by "
         f"{timed['backend']}: scoring {timed['scored']:.2f} s an example, plain forward "
         f"{timed['plain']:.2f} s, ratio {timed['ratio']:.3f}; peak memory "
-        f"{peaks[0]:.2f} / {peaks[1]:.2f} GB, ratio {peaks[0] / peaks[1]:.3f}; {timed['tokens_per_second']:.0f} tokens/s scored"
+        f"{peaks[0]:.2f} / {peaks[1]:.2f} GB, ratio {peaks[0] / peaks[1]:.3f}; "
+        f"{timed['tokens_per_second']:.0f} tokens/s scored"
     )
 
 

@@ -131,7 +131,7 @@ def _point(axis: Axes, run: pd.Series, style: Style, *, hollow: bool) -> None:
 def _names(axis: Axes, shown: pd.DataFrame, look: dict[str, Style]) -> None:
     above = 2.0
     for run in shown.itertuples():
-        left = run.recall > 0.7
+        left = run.recall > 0.85
         drop = 6 if above - run.mean > 0.06 else -12
         axis.annotate(
             run.variant, (run.recall, run.mean), xytext=(-9 if left else 9, drop),

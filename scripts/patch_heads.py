@@ -10,53 +10,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from needlework import adapters, models, provenance
-from needlework.evaluation.predict import add_answer_flags, answer_identity
-from needlework.examples import read_examples
+from needlework import models, provenance
+from needlework.evaluation.predict import add_answer_flags, add_condition_flags
 from needlework.heads.score_file import read_scores
 from needlework.heads.sets import WU_THRESHOLD
 from needlework.interventions.conditions import patch_conditions
-from needlework.interventions.record import read_intervention, write_intervention
+from needlework.interventions.record import Intervention, read_intervention
 from needlework.interventions.selection import HeadSet
-
-if TYPE_CHECKING:
-    from needlework.interventions.record import Intervention
 
 
 def main() -> None:
     args = _arguments()
     models.limit_threads(args.threads)
-    from needlework.evaluation.intervened import predict_conditions
+    from needlework.evaluation.intervened import run_conditions
 
-    conditions = _conditions(args)
-    for condition in conditions:
-        write_intervention(args.records / f"{condition.name}.json", condition)
-    base = models.base_of(args.base)
-    given = {"source": args.source_adapter, "target": args.adapter}
-    folders = {name: folder for name, folder in given.items() if folder}
-    model = models.load_model(base, dtype=args.dtype, device=args.device)
-    predict_conditions(
-        adapters.attach(model, base, folders),
-        models.load_tokenizer(base),
-        read_examples(args.examples)[: args.test_examples],
-        conditions,
-        args.output,
-        target="target" if args.adapter else None,
-        source="source" if args.source_adapter else None,
-        probe=[],
-        length=args.length,
-        max_new_tokens=args.max_new_tokens,
-        batch=args.batch,
-        identity=answer_identity(
-            args,
-            base.model_dump(),
-            [adapters.adapter_hash(folder) for folder in given.values()],
-            [condition.model_dump() for condition in conditions],
-            args.test_examples,
-        ),
-    )
+    run_conditions(args, _conditions(args), target=args.adapter, source=args.source_adapter)
 
 
 def _conditions(args: argparse.Namespace) -> list[Intervention]:
@@ -82,24 +51,16 @@ def _conditions(args: argparse.Namespace) -> list[Intervention]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_answer_flags(parser)
+    add_condition_flags(parser)
     add = parser.add_argument
-    add("--adapter", type=Path, help="adapter that is patched; none: untuned")
     add("--source-adapter", type=Path, help="adapter that gives outputs; none: untuned")
     add("--source", default="source", help="its variant, for the record (%(default)s)")
-    add("--test-examples", type=int, help="answer only so many examples")
-    add("--interventions", type=Path, nargs="+", help="patches (JSON or YAML), in place of scores")
-    add("--scores", type=Path, help="head scores of the run that is patched (JSON)")
     add("--source-scores", type=Path, help="head scores of the source (JSON)")
     add("--heads", choices=["positive", "above", "top"], default="positive", help="(%(default)s)")
     add("--top", type=int, default=20, help="size of the sets of --heads top (%(default)s)")
     add("--sets", nargs="+", default=["intersection"], help="intersection, complement, random")
     add("--positions", nargs="+", default=["last"], help="last, all (%(default)s)")
-    add("--draws", type=int, default=10, help="random sets (%(default)s)")
-    add("--layer-matched", action="store_true", help="random heads of the same layers")
     add("--equal-sizes", action="store_true", help="cut sets to the smaller of the two")
-    add("--seed", type=int, default=0, help="of the random sets (%(default)s)")
-    add("--records", type=Path, required=True, help="folder for what was patched")
-    add("--output", type=Path, required=True, help="folder for the answers")
     models.add_compute_flags(parser)
     args = parser.parse_args()
     if not args.interventions and not (args.scores and args.source_scores):

@@ -6,6 +6,7 @@ costs its decode steps only. The others read the prompts anew.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from needlework.adapters import using
+from needlework.adapters import adapter_hash, attach, using
 from needlework.answering import Batch, batches, generate, prefill, rewound
-from needlework.evaluation.predict import Row, fill, rows_of
-from needlework.examples import Example
+from needlework.evaluation.predict import Row, answer_identity, fill, rows_of
+from needlework.examples import Example, read_examples
 from needlework.interventions.masking import Phase, masked, mean_outputs
 from needlework.interventions.patching import LockStep, lockstep
-from needlework.interventions.record import Intervention
+from needlework.interventions.record import Intervention, write_intervention
+from needlework.models import base_of, load_model, load_tokenizer
 from needlework.progress import say
+from needlework.provenance import file_hash
 from needlework.rendering.prompt import Unrenderable, render
 
 if TYPE_CHECKING:
@@ -162,3 +165,49 @@ def _answered(
             made = generate(model, tokenizer, batch, max_new_tokens, cache=cache)
         rows[condition.name] = rows_of(model, tokenizer, batch, made)
     return rows
+
+
+def run_conditions(
+    args: Namespace,
+    conditions: Sequence[Intervention],
+    *,
+    target: Path | None,
+    source: Path | None = None,
+    probe: Path | None = None,
+) -> None:
+    """What the commands that mask and patch do: record the conditions, load a model, answer.
+
+    Args:
+        args: the flags of `add_answer_flags`, `add_condition_flags` and `add_compute_flags`.
+        conditions: masks of the target's heads, or patches into it from the source.
+        target: folder of the adapter that answers; None: the base model.
+        source: folder of the adapter whose outputs patches take; None: the base model.
+        probe: examples over which masks of the kind "mean" take their mean.
+    """
+    for condition in conditions:
+        write_intervention(args.records / f"{condition.name}.json", condition)
+    base = base_of(args.base)
+    named = {"target": target, "source": source}
+    folders = {name: folder for name, folder in named.items() if folder}
+    model = load_model(base, dtype=args.dtype, device=args.device)
+    predict_conditions(
+        attach(model, base, folders),
+        load_tokenizer(base),
+        read_examples(args.examples)[: args.test_examples],
+        conditions,
+        args.output,
+        target="target" if target else None,
+        source="source" if source else None,
+        probe=read_examples(probe) if probe else [],
+        length=args.length,
+        max_new_tokens=args.max_new_tokens,
+        batch=args.batch,
+        identity=answer_identity(
+            args,
+            base.model_dump(),
+            [adapter_hash(folder) for folder in named.values()],
+            file_hash(probe) if probe else None,
+            [condition.model_dump() for condition in conditions],
+            args.test_examples,
+        ),
+    )

@@ -179,6 +179,20 @@ def add_answer_flags(parser: ArgumentParser) -> None:
     add("--batch", type=int, default=1, help="examples answered together (%(default)s)")
 
 
+def add_condition_flags(parser: ArgumentParser) -> None:
+    """The flags of the commands that have a model answer under conditions."""
+    add = parser.add_argument
+    add("--adapter", type=Path, help="adapter of the model that answers; none: untuned")
+    add("--test-examples", type=int, help="answer only so many examples")
+    add("--interventions", type=Path, nargs="+", help="records of your own (JSON or YAML)")
+    add("--scores", type=Path, help="head scores of the run (JSON), to choose heads by")
+    add("--draws", type=int, default=10, help="random sets (%(default)s)")
+    add("--layer-matched", action="store_true", help="random heads of the same layers")
+    add("--seed", type=int, default=0, help="of the random sets (%(default)s)")
+    add("--records", type=Path, required=True, help="folder for the conditions' records")
+    add("--output", type=Path, required=True, help="folder for the answers")
+
+
 def answer_identity(args: Namespace, *parts: Any) -> str:
     """Hash of all that answers depend on: `parts`, the examples, the flags and the versions.
 

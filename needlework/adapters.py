@@ -14,11 +14,16 @@ from needlework.provenance import file_hash
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_WEIGHTS = "adapter_model.safetensors"
+_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+# What an adapter's record and the base it is put on must have in common.
+_SAME = ("source", "revision", "rope", "sliding_window", "context", "weights_sha256")
 
 
 def attach(model: PreTrainedModel, base: Base, folders: Mapping[str, Path]) -> Any:
     """Attach adapters that `training` wrote to a base model, so that one load serves them all.
+
+    An adapter of whole weights, which are float32 in its file, runs in the precision of the model.
 
     Args:
         model: what `load_model` gave for `base`.
@@ -30,18 +35,25 @@ def attach(model: PreTrainedModel, base: Base, folders: Mapping[str, Path]) -> A
         where there is none.
 
     Raises:
-        ValueError: an adapter was trained on other weights, RoPE base or window, or some of its
-            weights find no place: it would run, and its numbers would be wrong without a word.
+        ValueError: an adapter was trained on other weights, RoPE base, window or context, or some
+            of its weights find no place: it would run, and its numbers would be wrong without a
+            word. Or some are low-rank and some whole weights, which PEFT cannot put on one model.
     """
     from peft import PeftModel
 
+    _check_kinds(folders)
     attached: Any = model
     for name, folder in folders.items():
         _check_base(base, folder)
-        if attached is model:
-            attached = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
-        else:
-            attached.load_adapter(str(folder), adapter_name=name)
+        try:
+            if attached is model:
+                attached = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+            else:
+                attached.load_adapter(str(folder), adapter_name=name)
+        except KeyError as missing:  # of whole weights; of low-rank ones it only warns
+            raise ValueError(
+                f"{folder}: {_WEIGHTS} has no {missing}; was it trained on another architecture?"
+            ) from missing
         _check_weights(attached, name, folder)
     return attached.eval()
 
@@ -64,6 +76,12 @@ def using(model: Any, name: str | None) -> Iterator[None]:
         model.set_adapter(before, inference_mode=True)
 
 
+def merged(model: PreTrainedModel, base: Base, folder: Path) -> PreTrainedModel:
+    """`model` with an adapter's weights added in; raises as `attach` does."""
+    result: PreTrainedModel = attach(model, base, {"merged": folder}).merge_and_unload()
+    return result
+
+
 def adapter_hash(folder: Path | None) -> str | None:
     """SHA-256 of an adapter's weights; None stands for the untuned model."""
     return file_hash(folder / _WEIGHTS) if folder else None
@@ -80,12 +98,30 @@ def training_seed(folder: Path | None) -> int | None:
 
 def _check_base(base: Base, folder: Path) -> None:
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))["base"]
-    for key in ("source", "revision", "rope", "sliding_window", "weights_sha256"):
-        if record[key] != getattr(base, key):
+    for key in _SAME:
+        # Records from before contexts could be extended have no such key.
+        found = record.get(key) if key == "context" else record[key]
+        if found != getattr(base, key):
             raise ValueError(
-                f"the adapter {folder} was trained with {key} = {record[key]!r}, the base model "
+                f"the adapter {folder} was trained with {key} = {found!r}, the base model "
                 f"has {getattr(base, key)!r}; train it again on this base model"
             )
+
+
+def _check_kinds(folders: Mapping[str, Path]) -> None:
+    whole = {
+        name: bool(
+            json.loads((folder / _CONFIG).read_text(encoding="utf-8")).get("modules_to_save")
+        )
+        for name, folder in folders.items()
+    }
+    if len(set(whole.values())) > 1:
+        full = sorted(name for name in whole if whole[name])
+        rest = sorted(name for name in whole if not whole[name])
+        raise ValueError(
+            f"adapters of whole weights ({', '.join(full)}) and low-rank ones ({', '.join(rest)}) "
+            "cannot be put on one model; load the base model once for each kind"
+        )
 
 
 def _check_weights(attached: Any, name: str, folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from needlework import models
+from needlework.corpora.downloads import load_sources
 from needlework.layout import mixture_of
 from needlework.study.parsing import StudyError, parse_study, problem_list
 from needlework.study.sections import Study
@@ -26,25 +27,46 @@ def load_study(config: Mapping[str, Any]) -> Study:
         StudyError: with one line for each reason why the study cannot be run.
     """
     study = parse_study(config)
-    problems = [*_missing_files(study), *_untrainable(study), *_too_long(study)]
+    problems = [*_unseen_heads(study), *_missing_files(study), *_untrainable(study), *_too_long(study)]
     if problems:
         raise StudyError(problem_list(problems))
     return study
 
 
+def _unseen_heads(study: Study) -> Iterable[str]:
+    if all(model.hosted is not None for model in study.models.values()):
+        yield (
+            "models: all are hosted, and no head of such a model can be seen; add one that runs "
+            "here, such as smollm2-135m-instruct"
+        )
+
+
 def _missing_files(study: Study) -> Iterable[str]:
+    general = study.general.data if study.general else None
+    if general is not None and not Path(general).is_dir():
+        yield f"general.data: there is no folder {general}; name one, or null for the hub's"
+    downloaded = {
+        f"data/{source.name}/{file.path}"
+        for source in load_sources().values()
+        for file in source.files
+    }
     for name, task in study.tasks.chosen().items():
         for key in ("path", "test_path", "passages"):
             path = getattr(task, key, None)
-            if path is not None and not Path(path).exists():
+            if path is not None and not Path(path).exists() and path not in downloaded:
                 yield f"tasks.{name}.{key}: there is no {path}; name a file, or null to download"
 
 
 def _untrainable(study: Study) -> Iterable[str]:
     for name, task in study.tasks.chosen().items():
+        if task.trained_on is not None:
+            continue
         for key in ("train", "validation"):
             if not getattr(task, key):
-                yield f"tasks.{name}.{key}: got 0; every task of a study trains and probes models"
+                yield (
+                    f"tasks.{name}.{key}: got 0; a task trains and probes models, or names another "
+                    "as trained_on"
+                )
         for variant in study.variants:
             refused = sorted(set(mixture_of(variant)) - possible_variants(name))
             if refused:
@@ -53,6 +75,13 @@ def _untrainable(study: Study) -> Iterable[str]:
 
 def _too_long(study: Study) -> Iterable[str]:
     for name, model in study.models.items():
+        if model.context is not None and (model.context.length or study.length) < study.length:
+            yield (
+                f"models.{name}.context.length: {model.context.length} is below the study's length "
+                f"of {study.length}"
+            )
+        if model.hosted is not None or model.context is not None:
+            continue
         try:
             positions = models.positions(model.source)
         except ValueError as error:
@@ -61,7 +90,7 @@ def _too_long(study: Study) -> Iterable[str]:
         if positions is not None and study.length > positions:
             yield (
                 f"length: got {study.length}, above the {positions} positions of models.{name} "
-                f"({model.source}); take at most {positions}"
+                f"({model.source}); take at most {positions}, or extend its context"
             )
 
 

@@ -1,7 +1,9 @@
 """Draw the real examples of a task: train.jsonl, validation.jsonl, test.jsonl and corpus.json.
 
 Each example holds a little more text than LENGTH tokens of any of the models, so that it can be cut
-to each. corpus.json counts the questions considered, made and left out, by reason.
+to each. corpus.json counts the questions considered, made and left out, by reason. Where OPTIONS
+have `positions`, every test example can be shown in them. Where a task asks its test questions in
+other contexts as well, those are further files, such as test-random.jsonl.
 """
 
 from __future__ import annotations
@@ -14,22 +16,33 @@ from needlework import models
 from needlework.atomic import write_json
 from needlework.corpora.tasks import TASKS
 from needlework.examples import write_examples
+from needlework.progress import say
+from needlework.rendering.placing import Positions
+from needlework.rendering.prompt import check_shown
 from needlework.rendering.room import Room
 
 
 def main() -> None:
     args = _arguments()
     tokenizers = [models.load_tokenizer(models.Base.read(base)) for base in args.bases]
+    options = json.loads(args.options)
+    positions = options.pop("positions", None)
+    room = Room(tokenizers, args.length, positions and Positions(**positions))
     made = TASKS[args.task].build(
         train=args.train + args.spare,
         validation=args.validation,
         test=args.test,
         seed=args.seed,
-        room=Room(tokenizers, args.length),
-        **json.loads(args.options),
+        room=room,
+        **options,
     )
-    for split in ("train", "validation", "test"):
-        write_examples(args.output / f"{split}.jsonl", getattr(made, split))
+    check_shown(made.test, room.check_positions)
+    splits = {"train": made.train, "validation": made.validation, "test": made.test}
+    for example in made.further:
+        splits.setdefault(example.source["split"], []).append(example)
+    for split, examples in splits.items():
+        write_examples(args.output / f"{split}.jsonl", examples)
+        say(f"{split}: {len(examples)} examples")
     write_json(
         args.output / "corpus.json",
         {"task": args.task, "seed": args.seed, "length": args.length, "splits": made.counts},

@@ -1,7 +1,7 @@
 """Score all predictions, compare every variant with every other, and correlate scores with heads.
 
-Writes scores.csv, comparisons.csv and correlations.csv to the OUTPUT folder; the columns are in
-docs/formats.md.
+Predictions that do not answer every test example once are refused. Writes scores.csv,
+comparisons.csv and correlations.csv to the OUTPUT folder; the columns are in docs/formats.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from needlework.atomic import write_text
+from needlework.evaluation.agreement import check_answered, ids_by_task
 from needlework.evaluation.correlations import correlation_table
 from needlework.evaluation.scoring import score_tables
 
@@ -19,6 +20,9 @@ from needlework.evaluation.scoring import score_tables
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="answers")
+    parser.add_argument(
+        "--examples", type=Path, nargs="+", required=True, help="test examples of every task"
+    )
     parser.add_argument("--similarity", type=Path, required=True, help="head_similarity.csv")
     parser.add_argument("--reference", required=True, help="variant whose heads are the measure")
     parser.add_argument("--resamples", type=int, required=True, help="bootstrap resamples")
@@ -26,6 +30,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     args = parser.parse_args()
+    check_answered(args.predictions, ids_by_task(args.examples))
     scores, comparisons = score_tables(
         args.predictions, resamples=args.resamples, level=args.level, seed=args.seed
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from needlework import models
 from needlework.atomic import atomic_path
 from needlework.examples import iter_examples
-from needlework.rendering.prompt import message_of, render
-from needlework.synthesis.chat import chat_rows
+from needlework.synthesis.chat import chat_lines
 
 
 def main() -> None:
@@ -18,10 +16,7 @@ def main() -> None:
     tokenizer = models.load_tokenizer(models.Base.read(args.base))
     for source, target in zip(args.examples, args.output, strict=True):
         with atomic_path(target) as part, part.open("w", encoding="utf-8") as file:
-            for example in iter_examples(source):
-                shown = render(example, tokenizer, args.length).example
-                row = chat_rows(message_of(shown), shown.answers[0], args.form)
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.writelines(chat_lines(iter_examples(source), tokenizer, args.length, args.form))
 
 
 def _arguments() -> argparse.Namespace:

@@ -35,7 +35,7 @@ def main() -> None:
     probe = Probe(**options | {"length": args.length or base.positions})
     tokenizer = models.load_tokenizer(base)
     folders = {f"adapter{i}": folder for i, folder in enumerate(args.adapter)}
-    model = models.load_model(base, dtype=args.dtype, device=args.device)
+    model = models.load_model(base, dtype=args.dtype, device=args.device, attention=args.attention)
     model = adapters.attach(model, base, folders)
     for output, name in zip(args.output, folders or [None], strict=True):
         folder = folders.get(name)
@@ -48,7 +48,7 @@ def main() -> None:
             "examples_sha256": provenance.file_hash(source),
             "template_sha256": provenance.value_hash(tokenizer.chat_template),
             "attention": backend(model),
-            "dtype": args.dtype,
+            "dtype": models.resolve_dtype(args.dtype, args.device),
             "device": args.device,
             "versions": provenance.versions(),
         }

@@ -36,6 +36,12 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> models.Base:
 
 
 @pytest.fixture(scope="session")
+def tiny_mistral_base(tmp_path_factory: pytest.TempPathFactory) -> models.Base:
+    """The same with a sliding window of 512 tokens."""
+    return models.prepare("tiny-random-mistral", tmp_path_factory.mktemp("tiny_mistral"))
+
+
+@pytest.fixture(scope="session")
 def tokenizer(tiny_base: models.Base) -> Any:
     """The tiny model's: its tokens are bytes, so that every span has an exact text."""
     return models.load_tokenizer(tiny_base)

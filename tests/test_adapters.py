@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from needlework import models
-from needlework.adapters import adapter_hash, attach, using
+from needlework.adapters import adapter_hash, attach, merged, using
+from needlework.attention.layers import attention_layers
+from needlework.interventions.masking import masked, mean_outputs
+from needlework.interventions.record import Intervention
 
 _IDS = torch.tensor([[0, 40, 41, 42, 250, 7, 7, 99]])
 _WEIGHTS = "adapter_model.safetensors"
@@ -96,6 +100,7 @@ def test_an_adapter_without_effect_leaves_the_model_alone(
     [
         ("rope", {"rope_theta": 6315088.0, "rope_type": "default"}),
         ("sliding_window", 1024),
+        ("context", {"method": "theta", "length": 32768}),
         ("weights_sha256", "0" * 64),
         ("revision", "main"),
         ("source", "smollm2-135m-instruct"),
@@ -110,6 +115,18 @@ def test_an_adapter_of_another_base_is_refused(
         _tuned(tiny_base, copied)
     assert repr(value) in str(caught.value)
     assert repr(getattr(tiny_base, key)) in str(caught.value)
+
+
+def test_a_record_from_before_contexts_is_of_a_model_as_published(
+    tiny_base: models.Base, copied: Path
+) -> None:
+    record = tiny_base.model_dump()
+    del record["context"]
+    (copied / "training.json").write_text(json.dumps({"base": record}), encoding="utf-8")
+    _tuned(tiny_base, copied)
+    context = {"method": "theta", "trained_length": 4096, "length": 8192, "theta": 1e4}
+    with pytest.raises(ValueError, match=r"was trained with context = None, .*'theta'"):
+        _tuned(tiny_base.model_copy(update={"context": context}), copied)
 
 
 def test_a_changed_rope_base_refuses_the_adapter(
@@ -170,6 +187,13 @@ def test_the_hash_of_an_adapter_is_of_its_weights(adapter: Path, copied: Path) -
     assert adapter_hash(copied) != adapter_hash(adapter)
 
 
+def test_a_merged_adapter_needs_no_adapter(tiny_base: models.Base, adapter: Path) -> None:
+    model = merged(models.load_model(tiny_base, dtype="float32"), tiny_base, adapter)
+    assert not hasattr(model, "peft_config")
+    assert {name.split(".")[-1] for name, _ in model.named_parameters()} == {"weight"}
+    torch.testing.assert_close(_logits(model), _logits(_tuned(tiny_base, adapter)))
+
+
 # --- Several adapters on one base --------------------------------------------------------------
 
 
@@ -213,3 +237,97 @@ def test_a_model_without_adapters_is_itself(tiny_base: models.Base) -> None:
         _logits(model)
     with pytest.raises(ValueError, match="'one' is not attached"), using(model, "one"):
         pass
+
+
+# --- Adapters of whole weights -----------------------------------------------------------------
+
+_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj"]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two adapters that hold all attention weights, in float32."""
+    return [_whole(tiny_base, tmp_path_factory.mktemp("whole"), seed) for seed in (1, 2)]
+
+
+def _whole(base: models.Base, folder: Path, seed: int) -> Path:
+    config = LoraConfig(target_modules=DUMMY_TARGET_MODULES, modules_to_save=_MODULES)
+    model = get_peft_model(models.load_model(base, dtype="float32"), config)
+    torch.manual_seed(seed)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data += 0.05 * torch.randn_like(weight)
+    model.save_pretrained(folder)
+    record = {"base": base.model_dump(), "seed": seed}
+    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def _with_whole(base: models.Base, folder: Path, dtype: str = "float32") -> Any:
+    """The base model with the weights of a file in the place of its own."""
+    model = models.load_model(base, dtype=dtype)
+    for name, weight in load_file(folder / _WEIGHTS).items():
+        place = name.removeprefix("base_model.model.").replace(".modules_to_save", "")
+        model.get_parameter(place).data = weight.to(model.dtype)
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_whole_weights_stand_in_for_the_models_own(
+    tiny_base: models.Base, whole: list[Path], dtype: str
+) -> None:
+    saved = load_file(whole[0] / _WEIGHTS)
+    assert len(saved) == 2 * len(_MODULES)
+    assert {weight.dtype for weight in saved.values()} == {torch.float32}
+    model = models.load_model(tiny_base, dtype=dtype)
+    tuned = attach(model, tiny_base, {"one": whole[0], "two": whole[1]})
+    # Cast to the precision of the model: layers of two precisions do not run.
+    assert {weight.dtype for weight in tuned.parameters()} == {getattr(torch, dtype)}
+    for name, folder in (("two", whole[1]), ("one", whole[0])):
+        with using(tuned, name):
+            assert torch.equal(_logits(tuned), _logits(_with_whole(tiny_base, folder, dtype)))
+    with using(tuned, None):
+        assert torch.equal(_logits(tuned), _logits(models.load_model(tiny_base, dtype=dtype)))
+    assert not any(weight.requires_grad for weight in tuned.parameters())
+
+
+def test_a_whole_weight_that_is_missing_is_noticed(
+    tiny_base: models.Base, whole: list[Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(whole[0], tmp_path / "adapter"))
+    weights = load_file(folder / _WEIGHTS)
+    _rename_one(weights)
+    save_file(weights, folder / _WEIGHTS)
+    with pytest.raises(ValueError, match=r"has no '.*k_proj\.weight'; was it trained on another"):
+        _tuned(tiny_base, folder)
+
+
+def test_whole_and_low_rank_adapters_do_not_mix(
+    tiny_base: models.Base, adapter: Path, whole: list[Path]
+) -> None:
+    model = models.load_model(tiny_base, dtype="float32")
+    message = r"whole weights \(full\) and low-rank ones \(lora\) cannot be put on one model"
+    with pytest.raises(ValueError, match=message):
+        attach(model, tiny_base, {"lora": adapter, "full": whole[0]})
+
+
+def test_heads_of_a_model_with_whole_weights_are_masked_as_in_the_model_itself(
+    tiny_base: models.Base, whole: list[Path]
+) -> None:
+    tuned, itself = _tuned(tiny_base, whole[0]), _with_whole(tiny_base, whole[0])
+    layers = attention_layers(tuned)
+    assert [layer and (layer.heads, layer.kv_heads) for layer in layers] == [(4, 2), (4, 2)]
+    for layer in layers:
+        assert layer is not None
+        assert layer.projection is layer.module.o_proj
+    for kind in ("zero", "uniform", "mean"):
+        mask = Intervention(
+            action="mask", chosen="top", heads=["0-1", "1-2"], wanted=2, kind=kind, during="both"
+        )
+        found = {}
+        for name, model in (("tuned", tuned), ("itself", itself)):
+            means = mean_outputs(model, [(_IDS, torch.ones_like(_IDS))])
+            with masked(model, mask, means):
+                found[name] = _logits(model)
+        torch.testing.assert_close(found["tuned"], found["itself"])
+        assert (found["tuned"] - _logits(tuned)).abs().max() > 1e-4  # the mask does something

@@ -100,7 +100,8 @@ def test_every_task_takes_the_keys_of_its_section() -> None:
         field = sections_of_tasks.TasksSection.model_fields[name]
         section = next(t for t in get_args(field.annotation) if t is not type(None))
         taken = set(signature(source.draw).parameters)
-        assert set(section.model_fields) - {"spare"} <= taken, name
+        elsewhere = {"spare", "trained_on", "positions"}  # of the training, and of the answers
+        assert set(section.model_fields) - elsewhere <= taken, name
         assert taken - set(section.model_fields) <= {"seed", "room", "threads"}, name
         assert set(source.files) <= taken
 
@@ -108,7 +109,7 @@ def test_every_task_takes_the_keys_of_its_section() -> None:
 def test_a_length_above_the_positions_is_refused() -> None:
     assert _problems({"length": 4097}) == [
         "length: got 4097, above the 4096 positions of models.tiny (tiny-random-llama); take at"
-        " most 4096"
+        " most 4096, or extend its context"
     ]
     load_study(_CONFIG | {"length": 4096})
 

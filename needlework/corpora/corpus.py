@@ -11,12 +11,17 @@ from needlework.provenance import derived_seed
 
 
 class Corpus(NamedTuple):
-    """Examples of each split, and how many questions were considered, made and skipped, and why."""
+    """Examples of each split, and how many questions were considered, made and skipped, and why.
+
+    `further` are the questions of the test in other contexts, with the same ids in the same order;
+    `source["split"]` names their set, such as "test-random".
+    """
 
     train: list[Example]
     validation: list[Example]
     test: list[Example]
     counts: dict[str, Any]
+    further: Sequence[Example] = ()
 
 
 def arranged(

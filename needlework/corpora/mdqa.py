@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from needlework.corpora.retrieval import Rank, Retriever, ranker
 from needlework.examples import Document, Example, Fact, Needle
 from needlework.provenance import derived_seed, file_hash
 from needlework.relations.templates import RelationList, load_relations
+from needlework.rendering.prompt import Unrenderable
 from needlework.text import normalise_answer, padded
 
 if TYPE_CHECKING:
@@ -35,15 +36,19 @@ LONGEST_GOLD = 0.6
 _MEASURED = 4096
 
 
+Distractors = Literal["retrieved", "random"]
+
+
 @dataclass(frozen=True)
 class _Pool:
     """Where distractors come from; `rank` is None where they are drawn at random."""
 
     passages: Passages
     rank: Rank | None
+    name: str
     golds: set[str]
     seed: int
-    repeats: dict[int, bool] = field(default_factory=dict)
+    repeats: dict[int, bool]
 
 
 def mdqa(
@@ -59,7 +64,8 @@ def mdqa(
     retriever_model: str | None = None,
     test_depths: Sequence[float] = (),
     threads: int = 1,
-    distractors: Literal["retrieved", "random"] = "retrieved",
+    distractors: Distractors = "retrieved",
+    test_distractors: Sequence[Distractors] = (),
 ) -> Corpus:
     """Questions with one gold passage each, among passages that fill `room`.
 
@@ -84,23 +90,35 @@ def mdqa(
             all distractors, 1 after all; uniformly at random where empty, as in the other splits.
         threads: of the CPU.
         distractors: "random" draws them from the pool with no regard to the question.
+        test_distractors: others with which the test questions are shown as well, the gold passage
+            at the same depth: the sets "test-<distractors>" in `Corpus.further`. A question that
+            one of the contexts cannot be made for is in none of the sets.
 
     Raises:
-        ValueError: a split holds fewer examples than wanted, or a file is not as expected.
+        ValueError: a split holds fewer examples than wanted, a file is not as expected, or
+            `test_distractors` names those that all examples have.
     """
+    if distractors in test_distractors:
+        raise ValueError(
+            f"{TASK}: test_distractors names {distractors!r}, which all examples have already; "
+            "leave it out"
+        )
     questions = read_questions(path)
     golds = set().union(*(ngrams(question.gold.text) for question in questions))
     found = read_passages(passages)
-    rank = None
-    if distractors == "retrieved":
-        rank = ranker(retriever, found, model=retriever_model, threads=threads)
-    pool = _Pool(found, rank, golds, seed)
+    pools = {}
+    repeats: dict[int, bool] = {}
+    for kind in dict.fromkeys((distractors, *test_distractors)):
+        rank, name = None, "random"
+        if kind == "retrieved":
+            rank = ranker(retriever, found, model=retriever_model, threads=threads)
+            name = retriever_model or retriever
+        pools[kind] = _Pool(found, rank, name, golds, seed, repeats)
     source = {
         "corpus": TASK,
         "file": path.name,
         "sha256": file_hash(path),
         "passages": {"file": passages.name, "sha256": file_hash(passages)},
-        "distractors": retriever_model or retriever if rank else "random",
         "relations": load_relations("nq").version,
         "seed": seed,
     }
@@ -109,11 +127,17 @@ def mdqa(
     counts: dict[str, Any] = {"questions": len(questions)}
     for split, wanted in (("test", test), ("train", train), ("validation", validation)):
         order = [q for q in _order(questions, seed, split) if q.cluster not in taken]
+        sets = {split: pools[distractors]}
+        if split == "test":
+            sets |= {f"{split}-{kind}": pools[kind] for kind in test_distractors}
         depths = test_depths if split == "test" else ()
-        examples[split], counts[split] = _draw(split, order, wanted, pool, room, source, depths)
+        made, counts[split] = _draw(sets, order, wanted, room, source, depths)
+        examples |= made
         taken |= {question.cluster for question in order[: counts[split]["considered"]]}
-    counts["not wanted"] = len(questions) - sum(counts[split]["considered"] for split in examples)
-    return Corpus(**examples, counts=counts)
+    splits = {split: examples.pop(split) for split in ("train", "validation", "test")}
+    counts["not wanted"] = len(questions) - sum(counts[split]["considered"] for split in splits)
+    counts |= {name: {"made": len(further)} for name, further in examples.items()}
+    return Corpus(**splits, counts=counts, further=list(chain.from_iterable(examples.values())))
 
 
 def _order(questions: Sequence[Question], seed: int, split: str) -> list[Question]:
@@ -128,25 +152,34 @@ def _order(questions: Sequence[Question], seed: int, split: str) -> list[Questio
 
 
 def _draw(
-    split: str,
+    sets: Mapping[str, _Pool],
     order: Sequence[Question],
     wanted: int,
-    pool: _Pool,
     room: Room,
     source: dict[str, Any],
     depths: Sequence[float],
-) -> tuple[list[Example], dict[str, Any]]:
-    made: list[tuple[Question, list[Document]]] = []
+) -> tuple[dict[str, list[Example]], dict[str, Any]]:
+    """The examples of a split, the first of the sets, and of its questions in the other sets."""
+    split = next(iter(sets))
+    made: list[tuple[Question, list[Example]]] = []
     skipped: Counter[str] = Counter()
     considered = 0
     while len(made) < wanted and considered < len(order):
         batch = order[considered : considered + wanted - len(made)]
         considered += len(batch)
-        for question, filled in zip(batch, _filled(batch, pool, room), strict=True):
-            if isinstance(filled, str):
-                skipped[filled] += 1
+        filled = [_filled(batch, pool, room) for pool in sets.values()]
+        for question, *contexts in zip(batch, *filled, strict=True):
+            name = f"{TASK}-{split}-{len(made):04d}"
+            depth = depths[len(made) % len(depths)] if depths else None
+            try:
+                shown = _shown(name, question, contexts, sets, source, depth)
+                if split == "test":
+                    for example in shown:
+                        room.check_positions(example)
+            except Unrenderable as error:
+                skipped[error.reason] += 1
             else:
-                made.append((question, filled))
+                made.append((question, shown))
     if len(made) < wanted:
         raise ValueError(
             f"{TASK}: {len(made)} examples of {room.length} tokens can be made for the split "
@@ -154,30 +187,40 @@ def _draw(
             f"wanted (skipped: {dict(skipped)}); ask for fewer, for another length, or give more "
             "passages"
         )
-    examples = _examples(split, made, source, depths)
+    examples = {name: [shown[i] for _, shown in made] for i, name in enumerate(sets)}
     return examples, {
         "considered": considered,
         "made": len(made),
         "answer several times": sum(q.span is not None and q.span.number > 1 for q, _ in made),
-        "stated by a template": sum(e.facts[0].statement is not None for e in examples),
+        "stated by a template": sum(e.facts[0].statement is not None for e in examples[split]),
         "skipped": dict(skipped.most_common()),
     }
 
 
-def _examples(
-    split: str,
-    made: Sequence[tuple[Question, list[Document]]],
+def _shown(
+    name: str,
+    question: Question,
+    contexts: Sequence[list[Document] | str],
+    sets: Mapping[str, _Pool],
     source: dict[str, Any],
-    depths: Sequence[float],
+    depth: float | None,
 ) -> list[Example]:
-    """Each question over its documents, of which the gold one, the first, takes its place."""
-    relations = load_relations("nq")
+    """The question in the context of each set; the gold document, the first, takes its place.
+
+    Raises:
+        Unrenderable: one of the contexts is no context, but the reason why there is none.
+    """
     examples = []
-    for i, (question, (gold, *others)) in enumerate(made):
+    for (split, pool), documents in zip(sets.items(), contexts, strict=True):
+        if isinstance(documents, str):
+            raise Unrenderable(f"{split}, line {question.row}: {documents}", documents)
+        gold, *others = documents
         rng = random.Random(derived_seed(source["seed"], TASK, "place", question.text))
-        shown = arranged([gold], others, rng, depths[i % len(depths)] if depths else None)
-        named = {"split": split, "row": question.row, **source}
-        examples.append(_example(f"{TASK}-{split}-{i:04d}", question, shown, relations, named))
+        placed = arranged([gold], others, rng, depth)
+        if depth is None:  # drawn in the first set, and the same in the others
+            depth = placed.index(gold) / len(others)
+        named = {"split": split, "row": question.row, "distractors": pool.name, **source}
+        examples.append(_example(name, question, placed, named))
     return examples
 
 
@@ -253,11 +296,10 @@ def _example(
     name: str,
     question: Question,
     documents: list[Document],
-    relations: RelationList,
     source: dict[str, Any],
 ) -> Example:
     assert question.span is not None
-    fact = _fact(question, relations)
+    fact = _fact(question, load_relations("nq"))
     needle = Needle(
         document=question.gold.id,
         start=question.span.start,

@@ -63,7 +63,9 @@ def read_passages(path: Path | str) -> Passages:
     """Read a pool from JSON lines with `title` and `text`, or from DPR's psgs_w100 table.
 
     The id is `pid` or `id`, else the number of the line. A table (.tsv) has the columns id, text
-    and title with a header, as in Karpukhin et al. (2020). Either may be gzipped (.gz).
+    and title with a header, as in Karpukhin et al. (2020). Either may be gzipped (.gz). A line of
+    questions gives its passages: those in `ctxs` (Lost in the Middle) or `paragraphs` (MuSiQue),
+    each text once.
 
     Raises:
         ValueError: a row lacks a title or a text, repeats an id, or is no JSON; the file holds no
@@ -71,8 +73,16 @@ def read_passages(path: Path | str) -> Passages:
     """
     path = Path(path)
     rows: dict[str, Row] = {}
+    seen: set[tuple[str, str]] = set()
     with open_text(path) as file:
         for number, record in _table(file) if ".tsv" in path.suffixes else json_lines(path, file):
+            if inside := _of_question(record):
+                for place, (title, text) in enumerate(inside):
+                    if (title, text) not in seen and str(text).strip():
+                        seen.add((title, text))
+                        passage = {"id": f"{number}.{place}", "title": title, "text": text}
+                        rows[passage["id"]] = _row(path, number, passage)
+                continue
             row = _row(path, number, record)
             if row[0] in rows:
                 raise ValueError(f"{path}, line {number}: a second passage has the id {row[0]!r}")
@@ -110,6 +120,12 @@ def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]
 def _table(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(file, delimiter="\t")
     return ((reader.line_num, record) for record in reader)
+
+
+def _of_question(record: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Titles and texts of the passages that stand beside a question; none of another record."""
+    found = record.get("ctxs") or record.get("paragraphs") or []
+    return [(each.get("title"), each.get("text", each.get("paragraph_text"))) for each in found]
 
 
 def _row(path: Path, number: int, record: dict[str, Any]) -> Row:

@@ -1,13 +1,14 @@
 """Scores of answers that cite documents by their numbers, as SummHay scores citations.
 
-Source: Laban et al. (2024), `utils_eval.py`: numbers are read from brackets; the score is the F1
-between the cited and the true ones.
+Source: Laban et al. (2024), `utils_eval.py`: numbers are read from brackets; precision, recall and
+F1 are between the set cited and the set of the documents that contain the insight.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _BRACKETS = re.compile(r"\[([\d, ]+)\]")
 _NUMBER = re.compile(r"\d+")
@@ -21,18 +22,49 @@ def cited(text: str) -> set[int]:
     return {int(n) for inside in _BRACKETS.findall(text) for n in _NUMBER.findall(inside)}
 
 
+class _Agreement(NamedTuple):
+    """How the numbers cited agree with those of an answer; compared by F1 first."""
+
+    f1: float
+    precision: float
+    recall: float
+
+
 def citation_f1(prediction: str, answers: Sequence[str]) -> float:
     """F1 between the numbers cited and those of an answer, in [0, 1], best over the answers.
 
     0 where nothing is cited, or nothing is to be cited.
     """
+    return _best(prediction, answers).f1
+
+
+def citation_precision(prediction: str, answers: Sequence[str]) -> float:
+    """The share of the numbers cited that are right, in [0, 1]; 0 where nothing is cited.
+
+    Of the answer with the best F1, so that precision, recall and F1 speak of the same one.
+    """
+    return _best(prediction, answers).precision
+
+
+def citation_recall(prediction: str, answers: Sequence[str]) -> float:
+    """The share of an answer's numbers that are cited, in [0, 1]; 0 where it has none.
+
+    Of the answer with the best F1, as the precision.
+    """
+    return _best(prediction, answers).recall
+
+
+def _best(prediction: str, answers: Sequence[str]) -> _Agreement:
     found = cited(prediction)
-    return max(_f1(found, cited(answer)) for answer in answers)
+    return max(_agreement(found, cited(answer)) for answer in answers)
 
 
-def _f1(found: set[int], wanted: set[int]) -> float:
+def _agreement(found: set[int], wanted: set[int]) -> _Agreement:
     shared = len(found & wanted)
-    return 2 * shared / (len(found) + len(wanted)) if shared else 0.0
+    if not shared:
+        return _Agreement(0.0, 0.0, 0.0)
+    f1 = 2 * shared / (len(found) + len(wanted))
+    return _Agreement(f1, shared / len(found), shared / len(wanted))
 
 
 def citation_match(prediction: str, answers: Sequence[str]) -> float:

@@ -189,7 +189,7 @@ def run_conditions(
     base = base_of(args.base)
     named = {"target": target, "source": source}
     folders = {name: folder for name, folder in named.items() if folder}
-    model = load_model(base, dtype=args.dtype, device=args.device)
+    model = load_model(base, dtype=args.dtype, device=args.device, attention=args.attention)
     predict_conditions(
         attach(model, base, folders),
         load_tokenizer(base),

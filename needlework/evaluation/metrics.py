@@ -1,12 +1,18 @@
-"""The metrics of every task, and those of answers that stand in a document."""
+"""The metrics of every task, what counts as an answer at all, and the metrics of plain answers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from needlework.evaluation.citations import citation_f1, citation_match
-from needlework.evaluation.flenqa_scorer import accuracy, accuracy_published
+from needlework.evaluation.citations import (
+    citation_f1,
+    citation_match,
+    citation_precision,
+    citation_recall,
+    cited,
+)
+from needlework.evaluation.flenqa_scorer import accuracy, accuracy_published, verdict
 from needlework.text import normalise_answer
 
 Metric = Callable[[str, Sequence[str]], float]
@@ -45,12 +51,22 @@ def best_subspan_em(prediction: str, answers: Sequence[str]) -> float:
 
 
 _EXTRACTIVE: dict[str, Metric] = {"f1": token_f1, "exact_match": exact_match}
-_CITATION: dict[str, Metric] = {"citation_f1": citation_f1, "exact_match": citation_match}
+_CITATION: dict[str, Metric] = {
+    "citation_f1": citation_f1,
+    "citation_precision": citation_precision,
+    "citation_recall": citation_recall,
+    "exact_match": citation_match,
+}
 _OF_TASK: dict[str, dict[str, Metric]] = {
     "mdqa": _EXTRACTIVE | {"best_subspan_em": best_subspan_em},
     "summhay": _CITATION,
     "factbook_citation": _CITATION,
     "flenqa": {"accuracy": accuracy, "accuracy_published": accuracy_published},
+}
+_PARSEABLE: dict[str, Callable[[str], bool]] = {
+    "summhay": lambda prediction: bool(cited(prediction)),
+    "factbook_citation": lambda prediction: bool(cited(prediction)),
+    "flenqa": lambda prediction: verdict(prediction) != "other/refused",
 }
 
 
@@ -62,6 +78,14 @@ def metrics_for(task: str) -> dict[str, Metric]:
 def main_metric(task: str) -> str:
     """The name of the metric that decides between variants on a task."""
     return next(iter(metrics_for(task)))
+
+
+def parseable(task: str) -> Callable[[str], bool]:
+    """Whether a reply can be read as an answer: it cites, it gives a verdict, or else it is a text.
+
+    One that cannot is scored like any other, and counted beside the score.
+    """
+    return _PARSEABLE.get(task, lambda prediction: bool(prediction.strip()))
 
 
 def judge(task: str) -> Callable[[str, Sequence[str]], bool]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from needlework.atomic import write_text
+from needlework.evaluation.views import View, check_views, rendered
 from needlework.examples import Example
 from needlework.progress import say, track
 from needlework.provenance import file_hash, value_hash, versions
-from needlework.rendering.prompt import render
+from needlework.rendering.prompt import Rendered, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,13 +51,60 @@ def predict(
     Returns:
         The rows written.
     """
-    return fill(
-        {"plain": output},
-        examples,
-        lambda rest: _answers(model, tokenizer, rest, length, max_new_tokens, batch),
-        batch=batch,
-        identity=identity,
-    )["plain"]
+
+    def answer(rest: Sequence[Example]) -> Iterator[dict[str, list[Row]]]:
+        shown = [render(example, tokenizer, length) for example in rest]
+        for rows in _answers(model, tokenizer, shown, max_new_tokens, batch):
+            yield {"plain": rows}
+
+    return fill({"plain": output}, examples, answer, batch=batch, identity=identity)["plain"]
+
+
+def predict_views(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    views: Sequence[View],
+    examples: Mapping[str, Sequence[Example]],
+    folder: Path,
+    *,
+    max_new_tokens: int,
+    batch: int,
+    identity: str,
+) -> dict[str, list[Row]]:
+    """Answer every example in every view, and write `folder`/<name of it>.jsonl.
+
+    The rows are those of `predict`. A killed run loses one batch of examples.
+
+    Args:
+        model: base model, with an adapter or without.
+        tokenizer: its tokenizer.
+        views: how the examples are shown.
+        examples: what to answer, by split; the same ids in each.
+        folder: where the files go.
+        max_new_tokens: tokens after which an answer is cut.
+        batch: examples answered together.
+        identity: hash of model, adapter, examples, views and decoding.
+
+    Returns:
+        The rows written, by the name of the view.
+
+    Raises:
+        ValueError: an example cannot be shown in a view; before any is answered.
+    """
+    check_views(views, examples, tokenizer)
+    by_id = {split: {each.id: each for each in given} for split, given in examples.items()}
+
+    def answer(rest: Sequence[Example]) -> Iterator[dict[str, list[Row]]]:
+        for start in range(0, len(rest), batch):
+            answered: dict[str, list[Row]] = {}
+            for view in views:
+                given = [by_id[view.split][each.id] for each in rest[start : start + batch]]
+                prompts = [rendered(view, each, tokenizer) for each in given]
+                (answered[view.name],) = _answers(model, tokenizer, prompts, max_new_tokens, batch)
+            yield answered
+
+    outputs = {view.name: folder / f"{view.name}.jsonl" for view in views}
+    return fill(outputs, next(iter(examples.values())), answer, batch=batch, identity=identity)
 
 
 def fill(
@@ -124,19 +172,18 @@ def _finished(partial: Path) -> dict[str, Row]:
 def _answers(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    length: int,
+    shown: Sequence[Rendered],
     max_new_tokens: int,
     batch: int,
-) -> Iterator[dict[str, list[Row]]]:
+) -> Iterator[list[Row]]:
+    """The rows of each batch."""
     # Here, because tables are made from the rows where torch is not installed.
     from needlework.answering import batches, generate, prefill
 
-    shown = [render(example, tokenizer, length) for example in examples]
     for each in batches(shown, tokenizer, batch, model.device):
         cache = prefill(model, each)
         made = generate(model, tokenizer, each, max_new_tokens, cache=cache)
-        yield {"plain": rows_of(model, tokenizer, each, made)}
+        yield rows_of(model, tokenizer, each, made)
 
 
 def rows_of(
@@ -149,18 +196,32 @@ def rows_of(
     rows = []
     for shown, tokens in zip(batch.shown, made, strict=True):
         answer = answer_of(tokens, shown, tokenizer, ends)
-        rows.append(
-            {
-                "id": shown.example.id,
-                "cluster": shown.example.cluster,
-                "question": shown.example.question,
-                "answers": shown.example.answers,
-                "prediction": answer.text,
-                "stopped_by": answer.stopped_by,
-                "prompt_tokens": len(shown.prompt),
-            }
-        )
+        rows.append(row_of(shown, answer.text, answer.stopped_by))
     return rows
+
+
+def row_of(shown: Rendered, text: str, stopped_by: str) -> Row:
+    """The row of one answer, whatever made it: the keys of docs/formats.md.
+
+    Args:
+        shown: what the model read.
+        text: its answer.
+        stopped_by: what ended the answer: "end", "newline" or "limit".
+    """
+    example = shown.example
+    answers = [start for needle, start, _ in shown.needles if needle.role == "answer"]
+    return {
+        "id": example.id,
+        "cluster": example.cluster,
+        "question": example.question,
+        "answers": example.answers,
+        "prediction": text,
+        "stopped_by": stopped_by,
+        "prompt_tokens": len(shown.prompt),
+        "documents": len(example.documents),
+        "gold": [i for i, document in enumerate(example.documents, start=1) if document.gold],
+        "depth": min(answers) / len(shown.prompt) if answers else None,
+    }
 
 
 def read_predictions(path: Path) -> list[Row]:
@@ -200,5 +261,6 @@ def answer_identity(args: Namespace, *parts: Any) -> str:
         args: the flags of `add_answer_flags` and `add_compute_flags`.
         parts: base model, hashes of adapters and files, conditions, as plain values.
     """
-    flags = (args.length, args.max_new_tokens, args.batch, args.dtype, args.device)
-    return value_hash([list(parts), file_hash(args.examples), list(flags), versions()])
+    flags = [args.length, args.max_new_tokens, args.batch]
+    compute = [args.dtype, args.device, args.attention]
+    return value_hash([list(parts), file_hash(args.examples), flags, compute, versions()])

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from needlework.evaluation.metrics import metrics_for
+from needlework.evaluation.metrics import metrics_for, parseable
 from needlework.evaluation.predict import Row, read_predictions
 from needlework.layout import Run
 from needlework.statistics import PairedBootstrap, detectable_difference, holm
 
 SCORE_COLUMNS = [
     "model", "task", "variant", "seed", "condition", "metric", "mean", "low", "high", "n",
-    "n_clusters",
+    "n_clusters", "unparseable", "cut",
 ]  # fmt: skip
 COMPARISON_COLUMNS = [
     "model", "task", "condition", "metric", "variant_a", "variant_b", "difference", "low", "high",
@@ -31,9 +31,11 @@ def score_tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`scores.csv` and `comparisons.csv`: each run's means, and every variant against every other.
 
-    All runs of one model, task and condition share their resamples. A comparison is between
-    variants: an item's score is first averaged over the training seeds. p values are adjusted by
-    Holm over the comparisons of one model, task, condition and metric.
+    Every row is scored; `unparseable` counts the replies of a run in which no answer can be read,
+    `cut` those that the limit of tokens ended. All runs of one model, task and condition share
+    their resamples. A comparison is between variants: an item's score is first averaged over the
+    training seeds. p values are adjusted by Holm over the comparisons of one model, task, condition
+    and metric.
 
     Raises:
         ValueError: two runs were scored on different items.
@@ -44,6 +46,7 @@ def score_tables(
         where = {"model": model, "task": task, "condition": condition}
         rows = _aligned(group)
         clusters = [row["cluster"] for row in rows[0]]
+        unread = [_unread(task, run) for run in rows]
         for metric, function in metrics_for(task).items():
             values = np.array(
                 [[function(r["prediction"], r["answers"]) for r in run] for run in rows]
@@ -58,7 +61,7 @@ def score_tables(
                 interval = both.interval(i, level)._asdict()
                 scores.append(
                     where | {"variant": run.variant, "seed": run.seed, "metric": metric}
-                    | interval | size
+                    | interval | size | unread[i]
                 )  # fmt: skip
             comparisons += [
                 where | {"metric": metric} | row | size
@@ -94,6 +97,15 @@ def _aligned(group: dict[Run, Path]) -> list[list[Row]]:
                 f"{', '.join(different[:3])}; remove both and run again"
             )
     return tables
+
+
+def _unread(task: str, rows: Sequence[Row]) -> dict[str, int]:
+    """How many answers of a run say nothing that can be scored, and how many were cut off."""
+    readable = parseable(task)
+    return {
+        "unparseable": sum(not readable(row["prediction"]) for row in rows),
+        "cut": sum(row.get("stopped_by") == "limit" for row in rows),
+    }
 
 
 def _mean_over_seeds(

@@ -168,7 +168,7 @@ class Asker:
         self.count(exchange)
         got: str | Trouble | None = None
         try:
-            got = await self.transport.chat(exchange.payload())
+            got = await self.transport.post(exchange.path, exchange.payload())
         finally:
             # Cancelled, or without an answer: whether it was paid for cannot be known.
             if not isinstance(got, str):

@@ -179,7 +179,11 @@ class Client:
                 response = self._cache.get(exchange.content) or answer
         self._cached += cached
         return Completion(
-            response["text"], response["prompt_tokens"], response["completion_tokens"], cached
+            response["text"],
+            response["prompt_tokens"],
+            response["completion_tokens"],
+            cached,
+            response.get("ended"),  # not in entries of versions that did not ask for it
         )
 
     def _fail(self, failure: Failure) -> Failure:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from needlework.llm import structured
-from needlework.llm.generator import Failure, Generator, Request
+from needlework.llm.generator import Ended, Failure, Generator, Request
 from needlework.llm.transport import Trouble
 from needlework.provenance import value_hash
 
@@ -27,8 +27,19 @@ class _Message(BaseModel):
 
 
 class _Choice(BaseModel):
+    """`stop_reason` is vLLM's: the text that ended the answer, or a token, or None for its end."""
+
     message: _Message
     finish_reason: str | None = None
+    stop_reason: int | str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, choice: Any) -> Any:
+        """A text completion has its text where a chat completion has a message."""
+        if isinstance(choice, dict) and "message" not in choice and "text" in choice:
+            return choice | {"message": {"content": choice["text"]}}
+        return choice
 
 
 class _Usage(BaseModel):
@@ -37,7 +48,10 @@ class _Usage(BaseModel):
 
 
 class _Answer(BaseModel):
-    """What is used of a chat completion object (OpenAI API reference, chat/object)."""
+    """What is used of a chat completion or text completion object.
+
+    Source: OpenAI API reference, chat/object and completions/object.
+    """
 
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
@@ -66,19 +80,26 @@ class Exchange:
         self.wrong: list[tuple[str, str]] = []
         self._repairs = repairs
 
+    @property
+    def path(self) -> str:
+        """Where to send it, from the base URL."""
+        return "/chat/completions" if self.request.tokens is None else "/completions"
+
     def payload(self) -> dict[str, Any]:
         """The body to send next."""
         schema = self.request.schema
         payload = {
             name: value
             for name, value in self.content.items()
-            if name not in {"server", "schema", "schema_words"}
+            if name not in {"server", "schema", "schema_words", "tokens"}
         }
+        if self.request.tokens is not None:
+            payload["prompt"] = list(self.request.tokens)
         if schema is None:
             return payload
         if self.plain:
             prompt = structured.prompt_with(self.request.prompt, schema)
-            payload["messages"] = [{"role": "user", "content": prompt}]
+            payload["messages"] = [*payload["messages"][:-1], {"role": "user", "content": prompt}]
         else:
             payload["response_format"] = structured.response_format(schema)
         for reply, problem in self.wrong:
@@ -134,7 +155,9 @@ class Exchange:
         text = choice.message.content or ""
         if choice.message.refusal and not text:
             return Trouble(200, f"the model refused: {choice.message.refusal}")
-        if choice.finish_reason == "length" and not text:
+        if choice.finish_reason == "content_filter":
+            return Trouble(200, "the server's content filter withheld the answer or a part of it")
+        if choice.finish_reason == "length" and not text and self.request.tokens is None:
             most = self.content["max_tokens"]
             fix = "Raise `max_tokens`: a reasoning model thinks inside this limit."
             return Trouble(
@@ -148,10 +171,22 @@ class Exchange:
         return {
             "text": text,
             "finish_reason": choice.finish_reason,
+            "ended": self._ended(choice),
             "model": answer.model,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
         }
+
+    def _ended(self, choice: _Choice) -> Ended | None:
+        if choice.finish_reason == "length":
+            return "limit"
+        if choice.finish_reason != "stop":
+            return None
+        if not self.request.stop:
+            return "end"
+        if "stop_reason" not in choice.model_fields_set:
+            return None
+        return "stop" if isinstance(choice.stop_reason, str) else "end"
 
     def _invalid(self, text: str, problem: str, cut: bool) -> Trouble | None:
         if cut:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from needlework.llm import structured
+from needlework.provenance import value_hash
+
+# An answer ends by the model's own end, at a text that the request names, or at its longest.
+Ended = Literal["end", "stop", "limit"]
 
 
 class GeneratorError(RuntimeError):
@@ -55,17 +60,28 @@ class Generator:
     def content(self, request: Request) -> dict[str, Any]:
         """Everything that determines the answer to `request`: its hash is the cache's key.
 
-        `messages`, `temperature`, `max_tokens` and `seed` are sent as they are. Where there is a
-        schema, the words that ask for it and for a repair are part of it too.
+        `messages`, `temperature`, `max_tokens`, `seed`, `stop` and `stop_token_ids` are sent as
+        they are, and `tokens` as what they are the hash of: a cache of prompts of 32,768 tokens
+        would be larger than the models. Where there is a schema, the words that ask for it and for
+        a repair are part of it too.
         """
-        content = {
+        content: dict[str, Any] = {
             "server": self.identity,
             "model": self.model,
-            "messages": [{"role": "user", "content": request.prompt}],
             "temperature": self.temperature,
             "max_tokens": request.max_tokens or self.max_tokens,
             "seed": request.seed % 2**31,  # some servers take no more than 32 bits, with a sign
         }
+        if request.tokens is None:
+            content["messages"] = [{"role": "user", "content": request.prompt}]
+            if request.system:
+                content["messages"].insert(0, {"role": "system", "content": request.system})
+        else:
+            content["tokens"] = value_hash(request.tokens)
+        if request.stop:
+            content["stop"] = list(request.stop)
+        if request.stop_tokens:
+            content["stop_token_ids"] = list(request.stop_tokens)
         if request.schema is None:
             return content
         return content | {"schema": request.schema, "schema_words": structured.WORDS}
@@ -73,14 +89,19 @@ class Generator:
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt, asked as a user's message.
+    """One prompt: a user's message, or tokens that the server's model is to go on from.
 
     Attributes:
-        prompt: the message.
+        prompt: the message; not sent where there are `tokens`.
         seed: of sampling; another seed is another request.
         max_tokens: the longest answer; None takes the generator's.
         schema: a JSON schema that the answer must be valid for; None for free text.
         kind: name of the prompt's template, for counts; it does not determine the answer.
+        system: a system message before the prompt, if any.
+        tokens: the whole prompt in the model's own tokens, for a text completion.
+        stop: texts at the first of which the answer ends, and which are no part of it.
+        stop_tokens: tokens that end an answer beside the model's own; vLLM knows them (its
+            `stop_token_ids`), llama.cpp passes over them.
     """
 
     prompt: str
@@ -88,19 +109,25 @@ class Request:
     max_tokens: int | None = None
     schema: dict[str, Any] | None = None
     kind: str = ""
+    system: str = ""
+    tokens: Sequence[int] | None = None
+    stop: Sequence[str] = ()
+    stop_tokens: Sequence[int] = ()
 
 
 class Completion(NamedTuple):
     """An answer; its tokens are as the server counted them, 0 where it did not count.
 
     With a schema, `text` is JSON that is valid for it, and the tokens include those of replies
-    that were not.
+    that were not. `ended` is what ended the text; None where the server does not tell "end" from
+    "stop", or says nothing.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     cached: bool
+    ended: Ended | None = None
 
 
 class Failure(NamedTuple):

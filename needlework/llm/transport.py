@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from needlework.llm.generator import Generator, GeneratorError
@@ -46,10 +46,18 @@ class Trouble(NamedTuple):
     fix: str = ""
 
 
+class Server(NamedTuple):
+    """Where requests go, where no more than that has to be known; as in `Generator`."""
+
+    base_url: str
+    model: str
+    api_key_env: str | None
+
+
 class Transport:
     """The server of `settings`. The key is read when something is first sent."""
 
-    def __init__(self, settings: Generator, timeout: float) -> None:
+    def __init__(self, settings: Generator | Server, timeout: float) -> None:
         """`timeout` is in seconds, for one exchange."""
         self.settings = settings
         self._timeout = timeout
@@ -63,18 +71,34 @@ class Transport:
         """The body of a chat completion."""
         # Not `chat.completions.create`, which copies every message into typed dictionaries and
         # whose module takes another second to import.
+        return await self.post("/chat/completions", payload)
+
+    async def post(self, path: str, body: dict[str, Any]) -> str | Trouble:
+        """The body of what is made at a path of the API, such as "/fine_tuning/jobs"."""
         return await self._sent(
             lambda headers: self._api.post(
-                "/chat/completions", cast_to=str, body=payload, options={"headers": headers}
+                path, cast_to=str, body=body, options={"headers": headers}
             )
         )
 
-    async def upload(self, lines: bytes) -> str | Trouble:
-        """The body of a file object: a batch's input, uploaded."""
-        file = ("requests.jsonl", lines)
+    async def get(self, path: str, query: dict[str, Any] | None = None) -> str | Trouble:
+        """The body of what lies at a path of the API."""
+        return await self._sent(
+            lambda headers: self._api.get(
+                path, cast_to=str, options={"headers": headers, "params": query or {}}
+            )
+        )
+
+    async def upload(
+        self,
+        lines: bytes,
+        name: str = "requests.jsonl",
+        purpose: Literal["batch", "fine-tune"] = "batch",
+    ) -> str | Trouble:
+        """The body of a file object: uploaded, by default as the input of a batch."""
         create = self._api.files.with_raw_response.create
         return await self._sent(
-            lambda headers: create(file=file, purpose="batch", extra_headers=headers)
+            lambda headers: create(file=(name, lines), purpose=purpose, extra_headers=headers)
         )
 
     async def content(self, file_id: str) -> str | Trouble:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from needlework.examples import Example, citation
+from needlework.examples import Document, Example, citation
 from needlework.provenance import derived_seed
 from needlework.rendering.styles import Style
 
@@ -40,6 +41,14 @@ _NOTHING = _Piece("", 0)
 def without_distractors(example: Example) -> Example:
     """The example with its gold documents alone."""
     return _showing(example, {})
+
+
+def with_documents(example: Example, documents: Sequence[Document]) -> Example:
+    """The example with these documents, all gold ones too, and the answer that cites them."""
+    update: dict[str, object] = {"documents": list(documents)}
+    if example.cites:
+        update["answers"] = [citation(documents, example.cites)]
+    return example.model_copy(update=update)
 
 
 class Fitting:
@@ -171,7 +180,4 @@ def _showing(example: Example, texts: dict[str, str]) -> Example:
         for d in example.documents
         if d.gold or d.id in texts
     ]
-    update: dict[str, object] = {"documents": documents}
-    if example.cites:
-        update["answers"] = [citation(documents, example.cites)]
-    return example.model_copy(update=update)
+    return with_documents(example, documents)

@@ -5,6 +5,7 @@ Training, probe and evaluation all render here, so they see the same tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from needlework.examples import Example, Needle
@@ -81,14 +82,7 @@ def render(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) ->
     """
     style = style_of(example)
     if style.whole:
-        shown = _tokens(example, style, tokenizer)
-        if shown.length > length:
-            raise Unrenderable(
-                f"{example.id}: prompt and answer take {shown.length} tokens, more than the length "
-                f"of {length}, and this task's context is never cut; raise `length`",
-                "longer than the length",
-            )
-        return shown
+        return render_whole(example, tokenizer, length)
     bare = _tokens(without_distractors(example), style, tokenizer)
     if bare.length > length:
         raise Unrenderable(
@@ -103,6 +97,40 @@ def render(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) ->
         if best.length >= CLOSE * length or fitting.all_fits(length - bare.length):
             break
     return best._replace(dropped=len(example.documents) - len(best.example.documents))
+
+
+def render_whole(example: Example, tokenizer: PreTrainedTokenizerBase, length: int) -> Rendered:
+    """Render `example` with all its documents as they are, in at most `length` tokens.
+
+    Raises:
+        Unrenderable: they do not fit, or a needle is not found in the tokens.
+        ValueError: the chat template changes the message, or a field of the style is missing.
+    """
+    shown = _tokens(example, style_of(example), tokenizer)
+    if shown.length > length:
+        raise Unrenderable(
+            f"{example.id}: prompt and answer take {shown.length} tokens, more than the length of "
+            f"{length}, and this context of {len(example.documents)} documents is never cut; raise "
+            "`length`",
+            "longer than the length",
+        )
+    return shown
+
+
+def check_shown(examples: Sequence[Example], show: Callable[[Example], object]) -> None:
+    """Nothing, where `show` can show all of the examples.
+
+    Raises:
+        ValueError: it cannot; one line for each that is `Unrenderable`.
+    """
+    refused = []
+    for example in examples:
+        try:
+            show(example)
+        except Unrenderable as error:
+            refused.append(str(error))
+    if refused:
+        raise ValueError("\n".join([f"{len(refused)} of {len(examples)} examples:", *refused]))
 
 
 def _fitted(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from needlework.examples import Document
+from needlework.examples import Document, Example
+from needlework.rendering.placing import Positions, placed
+from needlework.rendering.prompt import render_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 # Texts of pools come again and again, dictionaries never: so many sizes are kept at most.
 _REMEMBERED = 300_000
+# A context takes the same tokens wherever its gold document is, but for a few where blocks meet.
+_BETWEEN_PLACES = 32
 
 
 class Room:
@@ -22,9 +26,18 @@ class Room:
     `fit` cuts them to a model's own tokens. So one file of examples serves every model.
     """
 
-    def __init__(self, tokenizers: Sequence[PreTrainedTokenizerBase], length: int) -> None:
-        """`length` is that of prompt and answer together, in tokens."""
+    def __init__(
+        self,
+        tokenizers: Sequence[PreTrainedTokenizerBase],
+        length: int,
+        positions: Positions | None = None,
+    ) -> None:
+        """`length` is that of prompt and answer together, in tokens.
+
+        `positions`: how the test examples have to be shown as well.
+        """
         self.length = length
+        self._positions = positions
         self._tokenizers = list(tokenizers)
         self._sizes: dict[tuple[str, str], int] = {}
 
@@ -51,6 +64,20 @@ class Room:
     def is_full(self, documents: Iterable[Document]) -> bool:
         """Whether the documents alone take the whole length, under each tokenizer."""
         return sum(map(self.size, documents)) >= self.length
+
+    def check_positions(self, example: Example) -> None:
+        """Nothing, where an example can be shown in the positions, under each tokenizer.
+
+        Raises:
+            Unrenderable: it cannot.
+        """
+        if self._positions is not None:
+            number, places = self._positions
+            for tokenizer in self._tokenizers:
+                for place in places:
+                    shown = render_whole(placed(example, number, place), tokenizer, self.length)
+                    if shown.length <= self.length - _BETWEEN_PLACES:
+                        break
 
     def fill(self, documents: Sequence[Document], more: Iterable[Document]) -> list[Document]:
         """`documents` and as many of `more`, in their order, as it takes to be full.

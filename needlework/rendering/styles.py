@@ -27,6 +27,7 @@ class Style(BaseModel):
     cut: Literal["any", "last"] = "any"
     whole: bool = False
     stop: Literal["line", "end"] = "line"
+    alone: bool = False
 
     def block(self, document: Document, number: int) -> str:
         """A document as it is shown."""

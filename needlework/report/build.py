@@ -17,9 +17,12 @@ from needlework.report.findings import find
 from needlework.report.head_table import read_heads
 from needlework.report.page import render_page
 from needlework.report.stages import stage_table
+from needlework.study.runs import own_tasks
 from needlework.study.sections import Study
 
-_TABLES = ("scores", "comparisons", "correlations", "head_similarity", "reliability")
+_TABLES = (
+    "scores", "comparisons", "correlations", "head_similarity", "reliability", "training",
+)  # fmt: skip
 
 
 def build_report(
@@ -37,25 +40,28 @@ def build_report(
         reference: the variant that the others are measured against.
         benchmarks: Snakemake's benchmark files, in the order of the stages.
     """
-    intervened = ("interventions",) if study.masking or study.patching else ()
-    tables = {name: _table(results, name) for name in (*_TABLES, *intervened)}
+    more = ["interventions"] if study.masking or study.patching else []
+    more += ["general"] if study.general else []
+    tables = {name: _table(results, name) for name in (*_TABLES, *more)}
     heads = read_heads(results, study)
     page = render_page(
         study=study.model_dump(),
         reference=reference,
-        findings=find(tables, reference=reference, alpha=study.statistics.alpha),
+        findings=find(
+            tables, reference=reference, alpha=study.statistics.alpha, controls=study.controls
+        ),
         tables=tables,
         notes=heads.notes,
         figures=draw(results / "figures", study, tables | {"heads": heads.table}, reference),
         examples=_examples(results, study),
         datasets=[
             {"task": task} | _json(results / "datasets" / task / variant / "dataset.json")
-            for task in study.tasks.chosen()
+            for task in own_tasks(study)
             for variant in study.variants
         ],
         generations=[
             {"task": task} | _json(path)
-            for task in study.tasks.chosen()
+            for task in own_tasks(study)
             for kind in ("rewrites", "documents")
             if (path := results / "generations" / task / f"{kind}.json").is_file()
         ],
@@ -80,6 +86,6 @@ def _examples(results: Path, study: Study) -> dict[tuple[str, str], Example]:
     """The first training example of every variant: the same question where variants share it."""
     return {
         (task, variant): read_examples(results / "datasets" / task / variant / "train.jsonl")[0]
-        for task in study.tasks.chosen()
+        for task in own_tasks(study)
         for variant in study.variants
     }

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from needlework.report import figure_heads, figure_interventions, figure_scores, figure_similarity
 from needlework.report import tables as views
 from needlework.report.figures import save
-from needlework.report.names import figure_names, of_pair
-from needlework.study.sections import Study, trained_variants
+from needlework.report.names import figure_names, of_pair, scored_pairs
+from needlework.study.runs import own_tasks, trained_variants
+from needlework.study.sections import Study
 
 _Drawing = tuple[Callable[[pd.DataFrame], Figure], pd.DataFrame]
 
@@ -46,13 +47,13 @@ def draw(
 def _all(study: Study, tables: Mapping[str, pd.DataFrame], reference: str) -> dict[str, _Drawing]:
     variants, level = trained_variants(study), study.statistics.level
     scores, similarity = tables["scores"], tables["head_similarity"]
-    plain = scores[scores["condition"] == "plain"]
+    plain = views.plain(scores)
     drawings: dict[str, _Drawing] = {
         "scores": (partial(figure_scores.scores_figure, variants=variants, level=level), plain),
         "similarity": (
             partial(
                 figure_similarity.similarity_figure,
-                tasks=list(study.tasks.chosen()), variants=variants,
+                tasks=own_tasks(study), variants=variants,
             ),
             views.cosine_matrix(similarity),
         ),
@@ -69,7 +70,7 @@ def _all(study: Study, tables: Mapping[str, pd.DataFrame], reference: str) -> di
         ),
     }  # fmt: skip
     maps = partial(figure_heads.heads_figure, reference=reference, count=study.probe.top)
-    for model, task in _pairs(study):
+    for model, task in scored_pairs(study):
         drawings[of_pair("heads", model, task)] = (maps, _of(tables["heads"], model, task))
     return drawings
 
@@ -82,12 +83,8 @@ def _interventions(study: Study, tables: Mapping[str, pd.DataFrame]) -> dict[str
     bars = partial(figure_interventions.patching_figure, alpha=alpha, level=level)
     return {"patching": (bars, patches)} | {
         of_pair("masking", model, task): (lines, _of(masks, model, task))
-        for model, task in _pairs(study)
+        for model, task in scored_pairs(study)
     }
-
-
-def _pairs(study: Study) -> list[tuple[str, str]]:
-    return [(model, task) for model in study.models for task in study.tasks.chosen()]
 
 
 def _of(table: pd.DataFrame, model: str, task: str) -> pd.DataFrame:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from needlework.layout import mixture_of
 from needlework.report.reasons import reasons
-from needlework.report.tables import PAIR, against_reference, decisive, over_seeds
+from needlework.report.tables import PAIR, against_reference, decisive, over_seeds, plain
 from needlework.report.wording import listed, metric_words
 from needlework.study.values import UNTUNED
 
@@ -28,7 +29,9 @@ class Finding(NamedTuple):
     rows: list[dict[str, Any]]
 
 
-def find(tables: Mapping[str, pd.DataFrame], *, reference: str, alpha: float) -> list[Finding]:
+def find(
+    tables: Mapping[str, pd.DataFrame], *, reference: str, alpha: float, controls: Collection[str]
+) -> list[Finding]:
     """One finding per model and task; the first metric of the task in the table decides.
 
     Args:
@@ -36,9 +39,10 @@ def find(tables: Mapping[str, pd.DataFrame], *, reference: str, alpha: float) ->
             `interventions` where a study has some, as docs/formats.md has them.
         reference: the variant that the others are measured against.
         alpha: level below which an adjusted p value counts as significant.
+        controls: runs that were trained otherwise; none of them is the best synthetic data.
     """
     scores = tables["scores"]
-    compared = decisive(tables["comparisons"], scores)
+    compared = plain(decisive(tables["comparisons"], scores))
     heads = against_reference(tables["head_similarity"], reference)
     findings = []
     for (model, task), part in scores.groupby(PAIR, sort=False):
@@ -52,7 +56,7 @@ def find(tables: Mapping[str, pd.DataFrame], *, reference: str, alpha: float) ->
         findings.append(
             Finding(
                 str(model), str(task), metrics,
-                _sentences(rows, reference, alpha, metrics[0]),
+                _sentences(rows, reference, alpha, metrics[0], controls),
                 reasons(here, metrics[0], reference=reference, alpha=alpha),
                 rows,
             )
@@ -61,8 +65,8 @@ def find(tables: Mapping[str, pd.DataFrame], *, reference: str, alpha: float) ->
 
 
 def _rows(tables: Mapping[str, pd.DataFrame], reference: str, alpha: float) -> list[dict[str, Any]]:
-    plain = tables["scores"][tables["scores"]["condition"] == "plain"]
-    scores = over_seeds(plain[["variant", "metric", "mean", "low", "high"]], ["variant", "metric"])
+    table = plain(tables["scores"])
+    scores = over_seeds(table[["variant", "metric", "mean", "low", "high"]], ["variant", "metric"])
     positive = tables["heads"][tables["heads"]["set"] == "positive"]
     rows = []
     for variant, part in scores.groupby("variant", sort=False):
@@ -101,8 +105,15 @@ def _difference(comparisons: pd.DataFrame, a: str, b: str, alpha: float) -> dict
     return None
 
 
-def _sentences(rows: list[dict[str, Any]], reference: str, alpha: float, metric: str) -> list[str]:
-    synthetic = [r for r in rows if r["variant"] not in (UNTUNED, reference)]
+def _sentences(
+    rows: list[dict[str, Any]],
+    reference: str,
+    alpha: float,
+    metric: str,
+    controls: Collection[str],
+) -> list[str]:
+    others = {UNTUNED, reference, *controls}
+    synthetic = [r for r in rows if r["variant"] not in others and not _holds_real(r["variant"])]
     by_name = {row["variant"]: row for row in rows}
     said = []
     if synthetic:
@@ -122,6 +133,10 @@ def _sentences(rows: list[dict[str, Any]], reference: str, alpha: float, metric:
             f"({target['over_untuned']['difference']:+.2f} over the untuned model)."
         )
     return said
+
+
+def _holds_real(variant: str) -> bool:
+    return not {"real", "real_limited"}.isdisjoint(mixture_of(variant))
 
 
 def _gains(row: dict[str, Any]) -> bool:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from needlework.heads.score_file import HeadScores, existing_heads, read_scores
 from needlework.report.tables import PAIR
-from needlework.study.sections import Study, runs
+from needlework.study.runs import scored_runs
+from needlework.study.sections import Study
 
 
 class Heads(NamedTuple):
@@ -32,7 +33,7 @@ class Heads(NamedTuple):
 def read_heads(results: Path, study: Study) -> Heads:
     """The probes of all runs of a study, from `results`/heads."""
     parts, notes = [], Counter[str]()
-    for run in runs(study):
+    for run in scored_runs(study):
         folder = results / "heads" / run.model / run.task / run.variant / f"seed{run.seed}"
         scores = read_scores(folder / "validation.json")
         probe = scores.metadata["probe"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from needlework.study.runs import scored_runs
 from needlework.study.sections import Study
 
 
@@ -10,14 +11,21 @@ def of_pair(kind: str, model: str, task: str) -> str:
     return f"{kind}-{model}-{task}"
 
 
+def scored_pairs(study: Study) -> list[tuple[str, str]]:
+    """The models and tasks whose heads are scored, in the order of the study."""
+    return list(dict.fromkeys((run.model, run.task) for run in scored_runs(study)))
+
+
 def figure_names(study: Study) -> list[str]:
     """The figures of a study in the order of the page; each is an SVG, a PNG and a CSV file.
 
-    Head maps and masking have a figure for every model and task, the others one for all.
+    Head maps and masking have a figure for every model and task whose heads are scored, the others
+    one for all.
     """
-    pairs = [(model, task) for model in study.models for task in study.tasks.chosen()]
+    pairs = scored_pairs(study)
     names = ["scores", *(of_pair("heads", *pair) for pair in pairs)]
-    names += ["similarity", "recall", "reliability"]
+    if pairs:
+        names += ["similarity", "recall", "reliability"]
     if study.masking is not None:
         names += [of_pair("masking", *pair) for pair in pairs]
     if study.patching is not None:

@@ -17,7 +17,8 @@ from markupsafe import Markup, escape
 from needlework.examples import Example
 from needlework.report.findings import Finding
 from needlework.report.names import of_pair
-from needlework.report.tables import intervention_rows
+from needlework.report.tables import intervention_rows, plain
+from needlework.report.view_table import unread, view_tables
 from needlework.report.wording import KIND_WORDS, metric_words
 
 
@@ -79,7 +80,8 @@ def render_page(
         study: the configuration.
         reference: the variant that the others are measured against.
         findings: one per model and task.
-        tables: `scores`, `comparisons`, `correlations`, and `interventions` where there are some.
+        tables: `scores`, `comparisons`, `correlations`, `training`, and `interventions` and
+            `general` where there are some.
         notes: what a reader must know of the probes.
         figures: name to SVG file.
         examples: (task, variant) to one example, as the model saw it.
@@ -108,8 +110,13 @@ def render_page(
             {"model": model, "task": task}
             | {kind: of_pair(kind, model, task) for kind in ("heads", "masking")}
             for model, task in ((finding.model, finding.task) for finding in findings)
+            if of_pair("heads", model, task) in figures  # of an API's model no head is seen
         ],
         kind_words=KIND_WORDS,
+        views=view_tables(tables["scores"]),
+        unread=unread(tables["scores"]),
+        training=tables["training"].to_dict("records"),
+        general=tables["general"].to_dict("records") if "general" in tables else None,
         figures={name: Markup(_svg(path)) for name, path in figures.items()},
         examples=examples,
         datasets=datasets,
@@ -122,7 +129,7 @@ def render_page(
 
 def _shown(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tables that the page prints, with the rows it prints."""
-    shown = {name: tables[name] for name in ("comparisons", "correlations")}
+    shown = {"comparisons": plain(tables["comparisons"]), "correlations": tables["correlations"]}
     if "interventions" in tables:
         rows = intervention_rows(tables["interventions"], tables["scores"])
         shown["interventions"] = rows

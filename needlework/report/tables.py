@@ -17,6 +17,11 @@ def decisive(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     return table.merge(first, on=[*PAIR, "metric"])
 
 
+def plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the test as it is: not cut, not moved, with all heads at work."""
+    return table[table["condition"] == "plain"]
+
+
 def over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """One row per `keys`: means of the other columns, the widest interval, the highest p."""
     how = {"low": "min", "high": "max", "difference_low": "min", "difference_high": "max",
@@ -60,9 +65,9 @@ def recall_points(scores: pd.DataFrame, similarity: pd.DataFrame, reference: str
     chosen = heads[(heads["set"] == "positive") & (heads["measure"] == "recall")]
     columns = {"value": "recall", "low": "recall_low", "high": "recall_high"}
     kept = [*PAIR, "variant", *columns, "random", "heads_a", "heads_b", "shared"]
-    plain = decisive(scores[scores["condition"] == "plain"], scores)
+    chosen_scores = decisive(plain(scores), scores)
     keys = [*PAIR, "variant", "metric"]
-    means = over_seeds(plain[[*keys, "mean", "low", "high", "n"]], keys)
+    means = over_seeds(chosen_scores[[*keys, "mean", "low", "high", "n"]], keys)
     points = means.merge(chosen[kept].rename(columns=columns), on=[*PAIR, "variant"], how="left")
     wanted = points.groupby(PAIR)["heads_b"].transform("max")
     points.loc[(points["variant"] == reference) & (wanted > 0), "recall"] = 1.0
@@ -102,9 +107,9 @@ def masking_points(interventions: pd.DataFrame, scores: pd.DataFrame) -> pd.Data
     numbers = ["mean", "low", "high", "n"]
     single = masks[masks["draw"].notna()]
     lines = over_seeds(masks[masks["draw"].isna()][[*keys, *numbers]], keys)
-    plain = rows[rows["condition"] == "plain"][[*PAIR, "variant", "metric", *numbers]]
+    unmasked = plain(rows)[[*PAIR, "variant", "metric", *numbers]]
     panels = masks[keys[:5]].drop_duplicates()
-    start = over_seeds(plain, [*PAIR, "variant", "metric"]).merge(panels, on=keys[:3])
+    start = over_seeds(unmasked, [*PAIR, "variant", "metric"]).merge(panels, on=keys[:3])
     start = start.assign(chosen="plain", k=0)
     return pd.concat([start, lines, single])[[*keys, "draw", *numbers]].reset_index(drop=True)
 

@@ -31,6 +31,24 @@ class TaskSection(Section):
     test: Count = Field(
         description="Real test examples; never trained on, never used to choose anything."
     )
+    trained_on: str | None = Field(
+        None,
+        description="Another task of the study, whose adapters answer this one: it is then only "
+        "asked; null: it has its own.",
+    )
+
+
+class PositionsSection(Section):
+    """The test examples with so many documents, the gold one at each of these places."""
+
+    documents: Annotated[int, Field(ge=2)] = Field(
+        20, description="Documents of a context. 20: Liu et al., Xiong et al."
+    )
+    gold: list[Count] = Field(
+        [1, 5, 10, 15, 20],
+        min_length=1,
+        description="Places of the gold document, from 1, one condition each. Liu et al.",
+    )
 
 
 class DepthSection(TaskSection):
@@ -56,6 +74,10 @@ class FactbookLookupSection(DepthSection):
         "null: as many as there are.",
     )
 
+    positions: PositionsSection | None = Field(
+        None, description="Ask with the gold document at chosen places as well; null: no."
+    )
+
 
 class FactbookChainSection(DepthSection):
     """Two- and three-hop questions over sections of the CIA World Factbook."""
@@ -73,8 +95,10 @@ class MdqaSection(DepthSection):
     path: str | None = Field(
         None, description="nq-open-oracle.jsonl(.gz); null: the downloaded file."
     )
-    passages: str = Field(
-        description="JSONL(.gz) of passages with title and text, from which distractors come."
+    passages: str | None = Field(
+        None,
+        description="JSONL(.gz) of passages with title and text, from which distractors come; "
+        "null: those that Liu et al. retrieved for all questions, downloaded.",
     )
     retriever: Literal["bm25", "contriever"] = Field(
         "bm25", description="What ranks the passages. Zhao et al. use Contriever."
@@ -85,6 +109,12 @@ class MdqaSection(DepthSection):
     distractors: Literal["retrieved", "random"] = Field(
         "retrieved",
         description="Retrieved passages, or random ones (the easier setting of Xiong et al.).",
+    )
+    test_distractors: list[Literal["retrieved", "random"]] = Field(
+        [], description="Other distractors with which the same questions are asked as well."
+    )
+    positions: PositionsSection | None = Field(
+        None, description="Ask with the gold document at chosen places as well; null: no."
     )
 
 
@@ -98,7 +128,9 @@ class MusiqueSection(DepthSection):
         None, description="Official JSONL(.gz) to test on; null: a part of `path`."
     )
     passages: str | None = Field(
-        None, description="JSONL(.gz) of passages with title and text, for padding."
+        None,
+        description="JSONL(.gz) of passages with title and text, or of questions with such, for "
+        "padding; null: none.",
     )
     hops: list[Literal[2, 3, 4]] = Field([2, 3, 4], min_length=1, description="Numbers of hops.")
     linear_only: bool = Field(

@@ -57,17 +57,13 @@ VariantName = Annotated[
 ]
 
 
-def _trained(value: Any) -> Any:
-    return value if value == UNTUNED else _variant(value)
-
-
 TrainedVariant = Annotated[
     str,
-    BeforeValidator(_trained),
     WithJsonSchema(
-        {"anyOf": [{"enum": [UNTUNED, *VARIANTS]}, {"type": "string", "pattern": r"[+]"}]}
+        {"anyOf": [{"enum": [UNTUNED, *VARIANTS]}, {"type": "string", "description": "a control"}]}
     ),
 ]
+"""The untuned model, a variant or a control: `parsing` knows which a study has."""
 
 
 class Section(BaseModel):

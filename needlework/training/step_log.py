@@ -30,7 +30,7 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Say how far the training is."""
         done = state.global_step - self.first
-        if logs and "loss" in logs and done:
+        if state.is_world_process_zero and logs and "loss" in logs and done:
             each = (time.monotonic() - self.start) / done
             left = timedelta(seconds=round(each * (state.max_steps - state.global_step)))
             say(

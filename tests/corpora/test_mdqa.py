@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import runpy
+import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -18,6 +20,7 @@ from needlework.corpora.passages import ngrams, read_passages
 from needlework.corpora.retrieval import ranker
 from needlework.examples import Example, read_examples, write_examples
 from needlework.relations.templates import load_relations
+from needlework.rendering.placing import Positions
 from needlework.rendering.room import Room
 from needlework.text import contains_answer
 
@@ -78,9 +81,9 @@ def draw(tmp_path: Path, room: Callable[[int], Room]) -> Draw:
         for name, given in (("questions", rows or questions()), ("passages", passages or pool())):
             paths[name] = tmp_path / f"{name}.jsonl"
             paths[name].write_text("".join(f"{json.dumps(row)}\n" for row in given))
-        sizes = {"train": 4, "validation": 2, "test": 3, "seed": 5}
+        sizes: dict[str, Any] = {"train": 4, "validation": 2, "test": 3, "seed": 5}
         where = {"path": paths["questions"], "passages": paths["passages"]}
-        return mdqa(**where, room=room(length), **{**sizes, **options})
+        return mdqa(**{"room": room(length), **where, **sizes, **options})
 
     return call
 
@@ -284,6 +287,135 @@ def test_the_source_says_where_an_example_is_from(draw: Draw) -> None:
     assert (source["split"], source["seed"], source["distractors"]) == ("test", 5, "bm25")
     example = draw().test[0]
     assert questions()[source["row"] - 1]["question"] == example.question
+
+
+# --- The test among other distractors ----------------------------------------------------------
+
+
+def place(example: Example) -> int:
+    return [document.gold for document in example.documents].index(True)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("retrieved", "random"), ("random", "retrieved")])
+def test_the_same_questions_are_asked_among_other_distractors(
+    draw: Draw, room: Callable[[int], Room], kind: str, other: str
+) -> None:
+    options: dict[str, Any] = {"distractors": kind, "test": 4, "test_depths": [0.0, 0.5, 1.0]}
+    corpus = draw(**options, test_distractors=[other])
+    alone = draw(**options)
+    assert every(corpus) == every(alone)
+    further = corpus.further
+    assert corpus.counts == {**alone.counts, f"test-{other}": {"made": 4}}
+    # Whatever the split asks for, a question has the same distractors of a kind.
+    expected = draw(distractors=other, test=4, test_depths=[0.0, 0.5, 1.0]).test
+    for test, example, same in zip(corpus.test, further, expected, strict=True):
+        assert (example.id, example.question) == (test.id, test.question)
+        assert (example.needles, example.cluster) == (test.needles, test.cluster)
+        assert example.documents[place(example)] == test.documents[place(test)]
+        assert example.documents == same.documents
+        assert distractors(example) != distractors(test)
+        assert room(LENGTH).is_full(example.documents)
+        names = {"retrieved": "bm25", "random": "random"}
+        assert test.source["distractors"] == names[kind]
+        assert example.source == {
+            **test.source, "split": f"test-{other}", "distractors": names[other],
+        }  # fmt: skip
+
+
+def test_a_depth_that_was_drawn_is_that_of_the_other_contexts(draw: Draw) -> None:
+    rows = questions()
+    for row in rows:  # few large distractors in one context, many small ones in the other
+        row["ctxs"].append({
+            "title": "Own", "text": "An own text. " * 40, "hasanswer": False, "isgold": False,
+        })  # fmt: skip
+    corpus = draw(rows, test=6, test_distractors=["random"])
+    numbers = set()
+    for test, example in zip(corpus.test, corpus.further, strict=True):
+        depth = place(test) / (len(test.documents) - 1)
+        assert place(example) == round(depth * (len(example.documents) - 1))
+        numbers.add(len(example.documents) - len(test.documents))
+    assert numbers != {0}
+    assert len({place(example) for example in corpus.further}) > 1
+
+
+def test_a_question_without_one_of_its_contexts_is_in_none(draw: Draw) -> None:
+    rows = questions()
+    for row in rows[:3]:  # full of their own distractors, where those count
+        own = [{"title": "Own", "text": f"text {i} " * 60} for i in range(5)]
+        row["ctxs"] += [{**each, "hasanswer": False, "isgold": False} for each in own]
+    few = [row for row in pool() if row["title"] == "Field"]
+    assert len(draw(rows, few, train=0, validation=0).test) == 3
+    with pytest.raises(ValueError, match=r"0 examples .* distractors to fill the length': 12"):
+        draw(rows, few, train=0, validation=0, test_distractors=["random"])
+
+
+def test_distractors_that_all_examples_have_are_no_others(draw: Draw) -> None:
+    with pytest.raises(ValueError, match="names 'random', which all examples have already"):
+        draw(distractors="random", test_distractors=["random"])
+
+
+def test_test_questions_that_fit_no_positions_are_counted_and_replaced(
+    draw: Draw, tiny_base: models.Base
+) -> None:
+    rows = questions()
+    rows[0]["ctxs"][0]["text"] += " word" * 140  # with nine others it is too long
+    tokenizers = [models.load_tokenizer(tiny_base)]
+    plain = draw(rows, test=10, train=1, validation=0)
+    positions = Room(tokenizers, LENGTH, Positions(10, [1, 10]))
+    corpus = draw(rows, test=10, train=1, validation=0, room=positions)
+    assert plain.counts["test"]["skipped"] == {}
+    assert corpus.counts["test"]["skipped"] == {"longer than the length": 1}
+    asked = [example.question for example in corpus.test]
+    assert len(asked) == 10
+    assert rows[0]["question"] in [example.question for example in plain.test]
+    assert rows[0]["question"] not in asked
+    for example in corpus.test:
+        positions.check_positions(example)
+    # The others are what they were.
+    before = {example.question: example.documents for example in plain.test}
+    assert all(e.documents == before.get(e.question, e.documents) for e in corpus.test)
+    with pytest.raises(ValueError, match=r"'too few documents for the positions': \d+"):
+        draw(room=Room(tokenizers, LENGTH, Positions(60, [1])))
+
+
+def test_the_command_writes_the_further_set_and_checks_the_positions(
+    draw: Draw, tiny_base: models.Base, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = draw(test_distractors=["random"])
+    options: dict[str, Any] = {"passages": str(tmp_path / "passages.jsonl")}
+    options |= {"path": str(tmp_path / "questions.jsonl"), "test_distractors": ["random"]}
+    options |= {"positions": {"documents": 5, "gold": [1, 5]}}
+
+    def build(task: str, options: dict[str, Any]) -> None:
+        monkeypatch.setattr(sys, "argv", [
+            "build_corpus", "--task", task, "--length", str(LENGTH), "--seed", "5",
+            "--bases", str(Path(tiny_base.path).parent / "base.json"),
+            "--train", "4", "--validation", "2", "--test", "3",
+            "--options", json.dumps(options), "--output", str(tmp_path / task),
+        ])  # fmt: skip
+        runpy.run_path(str(root / "scripts/build_corpus.py"), run_name="__main__")
+
+    build("mdqa", options)
+    assert sorted(path.name for path in (tmp_path / "mdqa").iterdir()) == [
+        "corpus.json", "test-random.jsonl", "test.jsonl", "train.jsonl", "validation.jsonl",
+    ]  # fmt: skip
+    assert read_examples(tmp_path / "mdqa/test.jsonl") == corpus.test
+    assert read_examples(tmp_path / "mdqa/test-random.jsonl") == corpus.further
+    counts = json.loads((tmp_path / "mdqa/corpus.json").read_text(encoding="utf-8"))["splits"]
+    assert counts["test-random"] == {"made": 3}
+    # A task that cannot choose its questions by them stops before anything is written.
+    splits = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
+    rows = [
+        {"id": f"q{i}", "split": split, "question": "?", "answers": "Lima", "documents": ["Lima."]}
+        for i, split in enumerate(splits)
+    ]
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    options = {"path": str(tmp_path / "own.jsonl"), "positions": {"documents": 2, "gold": [1]}}
+    with pytest.raises(
+        ValueError, match=r"^3 of 3 examples:\njsonl-test-0000: 1 documents, fewer than the 2"
+    ):
+        build("jsonl", options)
+    assert not (tmp_path / "jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,7 @@ def test_each_condition_has_a_file_of_rows_in_the_order_of_the_examples(
         assert [row["id"] for row in rows] == [example.id for example in examples]
         assert list(rows[0]) == [
             "id", "cluster", "question", "answers", "prediction", "stopped_by", "prompt_tokens",
+            "documents", "gold", "depth",
         ]  # fmt: skip
 
 

@@ -10,13 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from needlework.evaluation.citations import citation_f1, citation_match
+from needlework.evaluation.citations import (
+    citation_f1,
+    citation_match,
+    citation_precision,
+    citation_recall,
+)
 from needlework.evaluation.flenqa_scorer import accuracy, accuracy_published
 from needlework.evaluation.metrics import (
     best_subspan_em,
     exact_match,
     main_metric,
     metrics_for,
+    parseable,
     token_f1,
 )
 
@@ -134,7 +140,12 @@ def test_known_subspans(prediction: str, score: float) -> None:
 
 def test_the_metrics_of_each_task() -> None:
     extractive = {"f1": token_f1, "exact_match": exact_match}
-    citation = {"citation_f1": citation_f1, "exact_match": citation_match}
+    citation = {
+        "citation_f1": citation_f1,
+        "citation_precision": citation_precision,
+        "citation_recall": citation_recall,
+        "exact_match": citation_match,
+    }
     for task in ("factbook_lookup", "musique", "jsonl", "anything"):
         assert metrics_for(task) == extractive
     assert metrics_for("mdqa") == extractive | {"best_subspan_em": best_subspan_em}
@@ -148,3 +159,34 @@ def test_the_main_metric_of_each_task() -> None:
     assert [main_metric(task) for task in ("mdqa", "musique", "summhay", "flenqa")] == [
         "f1", "f1", "citation_f1", "accuracy",
     ]  # fmt: skip
+
+
+# --- What counts as an answer ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "prediction", "readable"),
+    [
+        ("summhay", "Rates rose [2].", True),
+        ("summhay", "Articles 2 and 3", False),
+        ("summhay", "[ , ]", False),
+        ("factbook_citation", "[1][4]", True),
+        ("factbook_citation", "[a]", False),
+        ("flenqa", "Untrue.", True),
+        ("flenqa", "I cannot say.", False),
+        ("flenqa", "falsehoods", False),  # the published scorer would read it
+        ("musique", "I cannot say.", True),
+        ("mdqa", "?", True),
+        ("mdqa", " \n", False),
+        ("anything", "", False),
+    ],
+)
+def test_replies_that_can_be_read(task: str, prediction: str, readable: bool) -> None:
+    assert parseable(task)(prediction) is readable
+
+
+@given(st.text(max_size=12), st.sampled_from(["summhay", "flenqa", "mdqa"]))
+def test_what_cannot_be_read_is_never_right(prediction: str, task: str) -> None:
+    answers = {"summhay": "[1][4]", "flenqa": "True", "mdqa": "Lima"}[task]
+    if not parseable(task)(prediction):
+        assert metrics_for(task)[main_metric(task)](prediction, [answers]) == 0

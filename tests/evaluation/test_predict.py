@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +15,10 @@ import torch
 
 from needlework import models
 from needlework.corpora.corpus import Corpus
-from needlework.evaluation.predict import Row, predict, read_predictions
-from needlework.examples import Example
+from needlework.evaluation.predict import Row, predict, predict_views, read_predictions, row_of
+from needlework.evaluation.views import view_of, views_of
+from needlework.examples import Example, write_examples
+from needlework.rendering.placing import Positions
 from needlework.rendering.prompt import render
 
 _LENGTH = 900
@@ -98,10 +102,26 @@ def test_rows_stand_in_the_order_of_the_examples(
     for row, example, size in zip(rows, examples, sizes, strict=True):
         assert list(row) == [
             "id", "cluster", "question", "answers", "prediction", "stopped_by", "prompt_tokens",
+            "documents", "gold", "depth",
         ]  # fmt: skip
         assert (row["id"], row["cluster"]) == (example.id, example.cluster)
         assert (row["question"], row["answers"]) == (example.question, example.answers)
         assert row["prompt_tokens"] == size
+
+
+def test_a_row_says_where_the_answer_stood(tokenizer: Any, examples: list[Example]) -> None:
+    for example in examples:
+        shown = render(example, tokenizer, _LENGTH)
+        row = row_of(shown, "Lima", "newline")
+        assert (row["prediction"], row["stopped_by"]) == ("Lima", "newline")
+        ((place, gold),) = [(i, d) for i, d in enumerate(shown.example.documents) if d.gold]
+        assert (row["documents"], row["gold"]) == (len(shown.example.documents), [place + 1])
+        (needle,) = example.needles
+        before = tokenizer.decode(shown.prompt).partition(gold.text[needle.start :])[0]
+        tokens = len(tokenizer(before)["input_ids"])  # bytes, but for the template's own
+        assert row["depth"] == tokens / len(shown.prompt)
+    alone = example.model_copy(update={"needles": []})
+    assert row_of(render(alone, tokenizer, _LENGTH), "", "end")["depth"] is None
 
 
 @pytest.mark.parametrize("batch", [4, 16])
@@ -287,3 +307,120 @@ def test_a_run_killed_before_its_last_rename_answers_nothing_again(
     with _prompts_read(model) as sizes:
         assert _predict(model, tokenizer, examples, output) == whole
     assert sizes == []
+
+
+# --- Other views -------------------------------------------------------------------------------
+
+_VIEWS = views_of(Positions(2, [1, 2]), [700], True, ["random"], _LENGTH)
+
+
+def _other(examples: Sequence[Example]) -> list[Example]:
+    """The same questions among other distractors."""
+    return [
+        example.model_copy(
+            update={
+                "documents": [
+                    each if each.gold else each.model_copy(update={"text": each.text[::-1]})
+                    for each in example.documents
+                ]
+            }
+        )
+        for example in examples
+    ]
+
+
+def _answer_views(
+    model: Any, tokenizer: Any, examples: Sequence[Example], folder: Path, batch: int = 2
+) -> dict[str, list[Row]]:
+    return predict_views(
+        model, tokenizer, _VIEWS, {"test": examples, "test-random": _other(examples)}, folder,
+        max_new_tokens=_NEW, batch=batch, identity=_IDENTITY,
+    )  # fmt: skip
+
+
+def test_views_have_the_answers_that_their_prompts_get(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    """Against `predict`, given examples that were put into the views by hand."""
+    found = _answer_views(model, tokenizer, examples, tmp_path / "views")
+    assert sorted(path.name for path in (tmp_path / "views").iterdir()) == sorted(
+        f"{view.name}.jsonl" for view in _VIEWS
+    )
+    for name, rows in found.items():
+        assert read_predictions(tmp_path / f"views/{name}.jsonl") == rows
+        assert [row["id"] for row in rows] == [example.id for example in examples]
+    assert found["random"] == _predict(model, tokenizer, _other(examples), tmp_path / "r.jsonl")
+    for name, given in (("length700", examples), ("random-length700", _other(examples))):
+        expected = predict(
+            model, tokenizer, given, tmp_path / "length.jsonl",
+            length=700, max_new_tokens=_NEW, batch=2, identity=_IDENTITY,
+        )  # fmt: skip
+        assert found[name] == expected
+    for name in ("position1of2", "random-position1of2"):
+        assert {(row["documents"], *row["gold"]) for row in found[name]} == {(2, 1)}
+    assert {(row["documents"], *row["gold"]) for row in found["position2of2"]} == {(2, 2)}
+    assert all(a["depth"] < b["depth"] for a, b in zip(
+        found["position1of2"], found["position2of2"], strict=True
+    ))  # fmt: skip
+    closed = found["closed_book"]
+    assert {(row["documents"], len(row["gold"]), row["depth"]) for row in closed} == {(0, 0, None)}
+    assert max(row["prompt_tokens"] for row in closed) < 200
+
+
+def test_killed_views_go_on_where_they_were(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    whole = _answer_views(model, tokenizer, examples, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    views = len(_VIEWS)
+    with _prompts_read(model, killed_at=2 * views + 2), pytest.raises(KeyboardInterrupt):
+        _answer_views(model, tokenizer, examples, folder)
+    assert not list(folder.glob("[!.]*"))  # no view is there before all are
+    with _prompts_read(model) as sizes:
+        assert _answer_views(model, tokenizer, examples, folder) == whole
+    assert sizes == [1] * views
+    assert len(list(folder.iterdir())) == views
+
+
+def test_nothing_is_answered_where_an_example_cannot_be_shown_in_a_view(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    views = [view_of("length700", _LENGTH), view_of("position1of90", _LENGTH)]
+    with (
+        _prompts_read(model) as sizes,
+        pytest.raises(ValueError, match=r"^position1of90: 5 of 5 examples:") as caught,
+    ):
+        predict_views(
+            model, tokenizer, views, {"test": examples}, tmp_path,
+            max_new_tokens=_NEW, batch=2, identity=_IDENTITY,
+        )  # fmt: skip
+    assert all(example.id in str(caught.value) for example in examples)
+    assert (sizes, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_the_command_answers_views_of_both_files(
+    tiny_base: models.Base,
+    tokenizer: Any,
+    examples: list[Example],
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_examples(tmp_path / "test.jsonl", examples[:2])
+    write_examples(tmp_path / "test-random.jsonl", _other(examples[:2]))
+    monkeypatch.setattr(sys, "argv", [
+        "predict_views", "--base", str(Path(tiny_base.path).parent / "base.json"),
+        "--examples", str(tmp_path / "test.jsonl"),
+        "--other-examples", str(tmp_path / "test-random.jsonl"),
+        "--views", "closed_book", "random", "--length", str(_LENGTH), "--max-new-tokens", "4",
+        "--output", str(tmp_path / "views"),
+    ])  # fmt: skip
+    runpy.run_path(str(root / "scripts/predict_views.py"), run_name="__main__")
+    expected = predict(
+        models.load_model(tiny_base, dtype="float32"), tokenizer, _other(examples[:2]),
+        tmp_path / "random.jsonl", length=_LENGTH, max_new_tokens=4, batch=1, identity=_IDENTITY,
+    )  # fmt: skip
+    assert read_predictions(tmp_path / "views/random.jsonl") == expected
+    assert [row["documents"] for row in read_predictions(tmp_path / "views/closed_book.jsonl")] == [
+        0, 0,
+    ]  # fmt: skip

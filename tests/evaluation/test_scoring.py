@@ -25,7 +25,7 @@ def _predictions(
 ) -> Path:
     """A predictions file in which the items of `right` are answered and the others are not."""
     path = root / run / f"{name}.jsonl"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
         {
             "id": ids[i] if ids else f"q{i:02d}",
@@ -97,8 +97,47 @@ def test_a_task_is_scored_by_its_own_metrics(tmp_path: Path) -> None:
     text = path.read_text().replace('"Lima"]', '"[1][4]"]').replace("Lima", "[4]")
     path.write_text(text, encoding="utf-8")
     scores, _ = _tables([path])
-    assert list(scores["metric"]) == ["citation_f1", "exact_match"]
+    assert list(scores["metric"]) == [
+        "citation_f1", "citation_precision", "citation_recall", "exact_match"
+    ]  # fmt: skip
     assert _row(scores, metric="citation_f1")["mean"] == pytest.approx(2 / 3)
+
+
+def _changed(path: Path, changes: dict[int, dict[str, Any]]) -> Path:
+    """A predictions file with some keys of some rows replaced."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps(row | changes.get(i, {})) + "\n" for i, row in enumerate(rows)]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def test_replies_without_an_answer_are_counted_and_scored(tmp_path: Path) -> None:
+    nothing = {"prediction": " ", "stopped_by": "limit"}
+    right_but_cut = {"stopped_by": "limit"}
+    paths = [
+        _changed(
+            _predictions(tmp_path, "m/t/real/seed0", range(6)),
+            {0: right_but_cut, 10: nothing, 11: {"prediction": ""}},
+        ),
+        _predictions(tmp_path, "m/t/symbolic/seed0", range(6)),
+    ]
+    scores, _ = _tables(paths)
+    assert list(scores.columns[-2:]) == ["unparseable", "cut"]
+    for metric in ("f1", "exact_match"):
+        row = _row(scores, variant="real", metric=metric)
+        assert (row["unparseable"], row["cut"], row["n"]) == (2, 2, 12)
+        assert row["mean"] == pytest.approx(6 / 12)  # of all rows
+        other = _row(scores, variant="symbolic", metric=metric)
+        assert (other["unparseable"], other["cut"]) == (0, 0)
+
+
+def test_what_can_be_read_depends_on_the_task(tmp_path: Path) -> None:
+    """Every prediction is a text, "Lima" or "Quito": no citation, and no verdict."""
+    tasks = {"mdqa": 0, "summhay": 12, "factbook_citation": 12, "flenqa": 12}
+    for task, expected in tasks.items():
+        scores, _ = _tables([_predictions(tmp_path, f"m/{task}/real/seed0", [0])])
+        assert set(scores["unparseable"]) == {expected}, task
+        assert set(scores["n"]) == {12}
 
 
 def test_intervals_are_those_of_the_bootstrap_over_clusters(tables: Tables) -> None:
@@ -202,6 +241,41 @@ def test_models_tasks_and_conditions_are_families_of_their_own(tmp_path: Path) -
     # A family of one comparison: nothing to adjust.
     assert (comparisons["p"] == comparisons["p_adjusted"]).all()
     assert set(comparisons["condition"]) == {"plain", "mask-top10"}
+
+
+def test_conditions_of_one_run_are_scored_apart(tmp_path: Path) -> None:
+    """Views of the test examples, and answers without documents, may hold items of their own."""
+    conditions = ["plain", "closed_book", "length4096", "position5of20", "random-position5of20"]
+    paths = [
+        _predictions(
+            tmp_path, f"m/mdqa/{variant}/seed0", range(place + 1 + gain),
+            ids=[f"{name}-{i}" for i in range(7 + place)], name=name,
+        )
+        for place, name in enumerate(conditions)
+        for variant, gain in (("untuned", 0), ("real", 1))
+    ]  # fmt: skip
+    scores, comparisons = _tables(paths)
+    assert list(scores["condition"].unique()) == conditions
+    for place, name in enumerate(conditions):
+        row = _row(scores, condition=name, variant="untuned", metric="f1")
+        assert (row["n"], row["mean"]) == (7 + place, pytest.approx((place + 1) / (7 + place)))
+        gain = _row(comparisons, condition=name, metric="f1")
+        assert gain["difference"] == pytest.approx(1 / (7 + place))
+        assert gain["p_adjusted"] == gain["p"]  # a family of one comparison
+    alone, _ = _tables(paths[:2])
+    plain = scores[scores["condition"] == "plain"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, plain, check_exact=True)
+
+
+def test_a_run_trained_otherwise_stands_where_a_variant_stands(tmp_path: Path) -> None:
+    names = ["untuned", "real", "real-short", "Real.v2_half", "real:0.5+symbolic:0.5"]
+    paths = [
+        _predictions(tmp_path, f"m/t/{name}/seed0", range(i + 1)) for i, name in enumerate(names)
+    ]
+    scores, comparisons = _tables(paths)
+    assert list(scores["variant"].unique()) == names
+    row = _row(comparisons, variant_a="real-short", variant_b="real", metric="f1")
+    assert row["difference"] == pytest.approx(1 / 12)
 
 
 def test_a_single_run_has_no_comparisons(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def _rows(folder: Path) -> int:
 def test_the_request_is_as_the_settings_say(tmp_path: Path) -> None:
     with serving(answer()) as served:
         run = ask(settings(served.url), tmp_path, [Request("Capital of Peru?", seed=7)])
-    assert run.outcomes == [Completion("Lima.", 11, 3, cached=False)]
+    assert run.outcomes == [Completion("Lima.", 11, 3, cached=False, ended="end")]
     assert run.usage == {
         "requests": 1,
         "cached": 0,
@@ -96,7 +96,7 @@ def test_an_equal_request_is_read_from_the_cache_and_any_other_is_asked(tmp_path
         generator = settings(served.url)
         assert ask(generator, tmp_path, requests("p")).texts == ["a"]
         again = ask(generator, tmp_path, requests("p", kind="another template's name"))
-        assert again.outcomes == [Completion("a", 11, 3, cached=True)]
+        assert again.outcomes == [Completion("a", 11, 3, cached=True, ended="end")]
         assert (again.usage["requests"], again.usage["cached"]) == (0, 1)
         assert ask(generator, tmp_path, requests("p", seed=2)).texts == ["b"]
         assert ask(generator, tmp_path, requests("another p")).texts == ["c"]
@@ -321,9 +321,13 @@ def test_a_cut_or_an_empty_answer_is_an_answer(tmp_path: Path) -> None:
     replies = _in_turn(answer("Lima is", "length"), answer("", "stop"), answer(usage=None))
     with serving(replies) as served:
         generator = settings(served.url)
-        assert ask(generator, tmp_path, ["cut"])[0] == [Completion("Lima is", 11, 3, False)]
-        assert ask(generator, tmp_path, ["empty"])[0] == [Completion("", 11, 3, False)]
-        assert ask(generator, tmp_path, ["uncounted"])[0] == [Completion("Lima.", 0, 0, False)]
+        assert ask(generator, tmp_path, ["cut"])[0] == [
+            Completion("Lima is", 11, 3, False, "limit")
+        ]
+        assert ask(generator, tmp_path, ["empty"])[0] == [Completion("", 11, 3, False, "end")]
+        assert ask(generator, tmp_path, ["uncounted"])[0] == [
+            Completion("Lima.", 0, 0, False, "end")
+        ]
 
 
 def test_every_outcome_is_told_as_it_comes(tmp_path: Path) -> None:

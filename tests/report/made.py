@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from needlework.evaluation.correlations import correlation_table
 from needlework.evaluation.intervention_table import intervention_table
@@ -19,7 +20,16 @@ from needlework.interventions.conditions import mask_conditions, patch_condition
 from needlework.interventions.record import Intervention, write_intervention
 from needlework.interventions.selection import HeadSet
 from needlework.layout import Run
-from needlework.study.sections import Study, masked_runs, patch_source, patched_runs, runs
+from needlework.study.runs import (
+    general_runs,
+    masked_runs,
+    patch_source,
+    patched_runs,
+    runs,
+    tuned_runs,
+)
+from needlework.study.sections import Study
+from needlework.training.summary import TRAINING_COLUMNS
 
 MODEL = "tiny-0.1"
 HEADS = (4, 0, 3)  # of each layer: one has none, one has fewer than the widest
@@ -100,6 +110,7 @@ def _scores(number: int, run: Run) -> HeadScores:
 def _answers(folder: Path, run: Run, condition: str, right: int) -> Path:
     rows = [
         {"id": f"q{i}", "cluster": f"c{i}", "question": "?", "answers": ["Lima"],
+         "stopped_by": "limit" if run.variant == "low_low" and i == 0 else "end",
          "prediction": "Lima" if (i + run.seed) % 7 < right % 7 else "Quito"}
         for i in range(ITEMS)
     ]  # fmt: skip
@@ -126,6 +137,8 @@ def _tables(folder: Path, made: Study) -> None:
         "head_similarity": similarity,
         "correlations": correlation_table(scores, similarity, reference="real"),
         "reliability": reliability_table(probes, top_count=2, draws=10, seed=0),
+        "training": _training(made),
+        "general": _general(made),
         "interventions": intervention_table(
             plain, [path for path in answers if path not in plain],
             sorted((folder / "interventions").rglob("*.json")),
@@ -135,6 +148,26 @@ def _tables(folder: Path, made: Study) -> None:
     (folder / "statistics").mkdir()
     for name, table in tables.items():
         table.to_csv(folder / "statistics" / f"{name}.csv", index=False, float_format="%.6g")
+
+
+def _training(made: Study) -> pd.DataFrame:
+    numbers = {
+        "examples": 2, "steps": 4, "tokens": 12_345, "seconds": 61.0, "tokens_per_second": 202.4,
+        "tflops_per_second": 0.0123, "roofline_share": None, "peak_memory_gb": 1.25,
+        "attention": "sdpa", "dtype": "float32", "checkpointing": "none", "method": "lora",
+        "trainable_parameters": 6_144, "loss_first": 5.5, "loss_last": 2.25, "validation_loss": 3.5,
+    }  # fmt: skip
+    rows = [run._asdict() | numbers for run in tuned_runs(made)]
+    return pd.DataFrame(rows, columns=TRAINING_COLUMNS)
+
+
+def _general(made: Study) -> pd.DataFrame:
+    numbers = {
+        "benchmark": "gsm8k", "metric": "exact_match", "mean": 0.25, "low": 0.125, "high": 0.375,
+        "n": 40, "difference": -0.0625, "difference_low": -0.1, "difference_high": 0.02,
+        "p": 0.03, "p_adjusted": 0.04,
+    }  # fmt: skip
+    return pd.DataFrame([run._asdict() | numbers for run in general_runs(made)])
 
 
 def _dataset(folder: Path, task: str, variant: str) -> None:

@@ -50,7 +50,7 @@ def tables(means: dict[str, float], p: dict[tuple[str, str], float]) -> Tables:
 
 
 def said(means: dict[str, float], p: dict[tuple[str, str], float]) -> str:
-    (finding,) = find(tables(means, p), reference="real", alpha=0.05)
+    (finding,) = find(tables(means, p), reference="real", alpha=0.05, controls=())
     return " ".join(finding.sentences)
 
 
@@ -84,6 +84,7 @@ def test_a_difference_is_turned_round_with_its_interval() -> None:
         tables(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {}),
         reference="real",
         alpha=0.05,
+        controls=(),
     )
     untuned = next(row for row in finding.rows if row["variant"] == "untuned")
     over = untuned["over_reference"]
@@ -97,6 +98,7 @@ def test_the_row_of_a_variant_has_its_heads_and_the_reference_has_no_resemblance
         tables(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {}),
         reference="real",
         alpha=0.05,
+        controls=(),
     )
     rows = {row["variant"]: row for row in finding.rows}
     assert list(rows) == ORDER
@@ -116,9 +118,27 @@ def test_every_model_and_task_has_its_own_finding() -> None:
         two[name] = two[name].assign(task="u")
     two["head_similarity"] = two["head_similarity"].assign(task_a="u", task_b="u", value=math.nan)
     both = {name: pd.concat([one[name], two[name]], ignore_index=True) for name in one}
-    first, second = find(both, reference="real", alpha=0.05)
+    first, second = find(both, reference="real", alpha=0.05, controls=())
     assert (first.task, second.task) == ("t", "u")
     assert "with 0.60 token F1" in first.sentences[0]
     assert "with 0.15 token F1" in second.sentences[0]
     assert first.reasons[0].startswith("Of the 8 heads that are positive after real data")
     assert second.reasons[0] == "Too few heads have a positive score to compare them."
+
+
+def test_neither_a_control_nor_a_mixture_with_real_data_is_the_best_synthetic_data() -> None:
+    names = ["untuned", "real", "wide", "real:0.5+low_low:0.5", "low_low"]
+    means = dict(zip(names, [0.3, 0.8, 0.9, 0.85, 0.5], strict=True))
+    given = tables(means, {})
+    (finding,) = find(given, reference="real", alpha=0.05, controls=["wide"])
+    assert "low_low" in finding.sentences[0]
+    assert "wide" not in finding.sentences[0]
+    assert "real:0.5" not in finding.sentences[0]
+
+
+def test_only_the_plain_view_decides() -> None:
+    given = tables(dict(zip(ORDER, [0.3, 0.8, 0.6, 0.35], strict=True)), {})
+    other = given["comparisons"].assign(condition="closed_book", difference=9.0)
+    given["comparisons"] = pd.concat([other, given["comparisons"]])
+    (finding,) = find(given, reference="real", alpha=0.05, controls=())
+    assert max(row["over_untuned"]["difference"] for row in finding.rows[1:]) < 1

@@ -17,18 +17,26 @@ os.environ.update(TQDM_DISABLE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 
 from needlework.corpora.tasks import TASKS
 from needlework.interventions.conditions import mask_names, patch_names
-from needlework.layout import mixture_of
+from needlework.estimates import estimate, text
+from needlework.evaluation.views import has_closed_book, views_of
+from needlework.layout import Run, mixture_of
 from needlework.planning import flags, load_study
 from needlework.provenance import source_fingerprint
 from needlework.study.parsing import StudyError
 from needlework.report.names import figure_names
-from needlework.study.sections import (
+from needlework.study.runs import (
+    adapter_run,
+    general_runs,
     masked_runs,
+    own_tasks,
     patch_source,
     patched_runs,
+    recipe,
     reference,
     runs,
+    scored_runs,
     trained_variants,
+    tuned_runs,
 )
 from needlework.study.values import UNTUNED
 from needlework.synthesis.variants import REWRITTEN, WRITTEN
@@ -39,6 +47,13 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 tasks = list(study.tasks.chosen())
+trained_tasks = own_tasks(study)
+hosted = [name for name, model in study.models.items() if model.hosted is not None]
+
+# Said once, before anything runs.
+if workflow.is_main_process and study.compute.device == "cuda":
+    for line in text(estimate(study)):
+        print(line, file=sys.stderr)
 
 # The variant that the others are measured against.
 REFERENCE = reference(study)
@@ -74,12 +89,74 @@ def code_of(script):
 
 def compute_flags():
     """Where a model runs; threads are given by each rule."""
-    return flags(study.compute, "threads", "memory_mb", "gpus")
+    return flags(study.compute, "threads", "memory_mb", "gpus", "sustained_tflops")
 
 
 def model_flags(wildcards):
-    """Source and revision of a model."""
-    return flags(study.models[wildcards.model])
+    """Source and revision of a model, and how far it is to reach."""
+    model = study.models[wildcards.model]
+    parts = [flags(model, "context", "hosted"), "--hosted" if model.hosted else ""]
+    if model.context is not None:
+        length = model.context.length or study.length
+        parts.append(
+            f"--context-method {model.context.method} --context-length {length}"
+        )
+        parts.append(flags(model.context, "method", "length"))
+    return " ".join(filter(None, parts))
+
+
+def one_gpu(wildcards):
+    """GPUs of a job that runs a model once: none where it is asked through an API."""
+    return 0 if wildcards.model in hosted else min(1, study.compute.gpus)
+
+
+def run_of(wildcards):
+    """The run that a job is about."""
+    return Run(wildcards.model, wildcards.task, wildcards.variant, int(wildcards.seed))
+
+
+def dataset_file(name):
+    """A file of the dataset on which a run is trained: a control has that of its variant."""
+
+    def path(wildcards):
+        data = recipe(study, wildcards.variant).data
+        return f"<results>/datasets/{wildcards.task}/{data}/{name}"
+
+    return path
+
+
+def recipe_flags(wildcards):
+    """How a run is trained: length, number of examples and all of `training`."""
+    chosen = recipe(study, wildcards.variant)
+    parts = [f"--length {chosen.length}", flags(chosen.training)]
+    if chosen.examples is not None:
+        parts.append(f"--examples {chosen.examples}")
+    return " ".join(parts)
+
+
+def hosted_flags(wildcards):
+    """How a hosted model is tuned, and on what."""
+    chosen = recipe(study, wildcards.variant)
+    parts = [f"--length {chosen.length}"]
+    if chosen.examples is not None:
+        parts.append(f"--examples {chosen.examples}")
+    parts.append(flags(study.models[wildcards.model].hosted, "concurrency"))
+    return " ".join(parts)
+
+
+def launcher(wildcards):
+    """What starts a training: accelerate, where it is one of several processes or of DeepSpeed."""
+    if (
+        study.compute.gpus < 2
+        and not recipe(study, wildcards.variant).training.deepspeed
+    ):
+        return "python"
+    processes = max(1, study.compute.gpus)
+    return (
+        f"accelerate launch --num_processes {processes} --num_machines 1"
+        " --mixed_precision no --dynamo_backend no"
+        f"{' --multi_gpu' if processes > 1 else ''}"
+    )
 
 
 def task_paths(task):
@@ -93,27 +170,26 @@ def task_paths(task):
     }
     # A file of one's own to train on is split for the test, unless there is one for that too.
     if "path" in given:
-        downloaded.clear()
+        downloaded = {
+            key: file for key, file in downloaded.items() if key == "passages"
+        }
     return downloaded | given
 
 
 def task_files(wildcards):
     """The files that a task's corpus is drawn from; those to be downloaded by their source."""
-    sources = {file.split("/")[0] for file in TASKS[wildcards.task].files.values()}
-    complete = {f"data/{source}.complete" for source in sources}
-    own = [
-        path
-        for path in task_paths(wildcards.task).values()
-        if not path.startswith("data/")
-    ]
-    return [*own, *(complete if len(own) < len(task_paths(wildcards.task)) else [])]
+    paths = task_paths(wildcards.task).values()
+    sources = {path.split("/")[1] for path in paths if path.startswith("data/")}
+    complete = [f"data/{source}.complete" for source in sorted(sources)]
+    return [*(path for path in paths if not path.startswith("data/")), *complete]
 
 
 def corpus_flags(wildcards):
     """Sizes of a task's splits, and its other keys as one flag."""
     section = study.tasks.chosen()[wildcards.task]
     sizes = {"train", "spare", "validation", "test"}
-    options = section.model_dump(exclude=sizes, exclude_none=True) | task_paths(
+    elsewhere = sizes | {"trained_on"}
+    options = section.model_dump(exclude=elsewhere, exclude_none=True) | task_paths(
         wildcards.task
     )
     sized = flags(section, *(set(type(section).model_fields) - sizes))
@@ -150,11 +226,12 @@ def generation_reports(wildcards):
 
 
 def adapter_input(wildcards):
-    """A run's adapter; the untuned model has none."""
+    """A run's adapter, or what names the model that an API tuned; the untuned model has none."""
     if wildcards.variant == UNTUNED:
         return []
-    run = RUN.format(**wildcards)
-    return f"<results>/adapters/{run}/adapter_model.safetensors"
+    run = RUN.format(**adapter_run(study, run_of(wildcards))._asdict())
+    file = "hosted.json" if wildcards.model in hosted else "adapter_model.safetensors"
+    return f"<results>/adapters/{run}/{file}"
 
 
 def source_run(wildcards):
@@ -238,7 +315,56 @@ def intervention_table():
 
 def of_all_runs(pattern):
     """The files of every run of the study that a pattern names."""
-    return [pattern.format(**run._asdict()) for run in runs(study)]
+    return of_runs(runs(study), pattern)
+
+
+def of_runs(chosen, pattern):
+    """The files of some runs that a pattern names."""
+    return [pattern.format(**run._asdict()) for run in chosen]
+
+
+def local_runs():
+    """The runs of models that run here."""
+    return [run for run in runs(study) if run.model not in hosted]
+
+
+def hosted_runs():
+    """The runs that are trained through an API."""
+    return [
+        run
+        for run in runs(study)
+        if run.model in hosted and run.variant != UNTUNED and run.task in trained_tasks
+    ]
+
+
+def views(task):
+    """The views in which a task is asked beside the plain test."""
+    section = study.tasks.chosen()[task]
+    positions = getattr(section, "positions", None)
+    return views_of(
+        positions=positions,
+        lengths=study.evaluation.lengths,
+        closed_book=study.evaluation.closed_book and has_closed_book(task),
+        distractor_sets=getattr(section, "test_distractors", []),
+        length=study.length,
+    )
+
+
+def other_tests(task):
+    """The names of a task's test sets with other distractors."""
+    return [
+        f"test-{name}"
+        for name in getattr(study.tasks.chosen()[task], "test_distractors", [])
+    ]
+
+
+def of_views(pattern):
+    """The files of every run in every view of its task."""
+    return [
+        path.format(**run._asdict())
+        for run in local_runs()
+        for path in of_conditions(pattern, [view.name for view in views(run.task)])
+    ]
 
 
 def of_all_models(pattern):
@@ -247,14 +373,14 @@ def of_all_models(pattern):
 
 
 def of_all_variants(pattern):
-    """The files of every task and variant that a pattern names."""
-    return expand(pattern, task=tasks, variant=study.variants)
+    """The files of every task that is trained on and every variant that a pattern names."""
+    return expand(pattern, task=trained_tasks, variant=study.variants)
 
 
 def of_tasks_with(kind, pattern):
-    """The files of every task, if a variant of the study needs texts of a kind."""
+    """The files of every such task, if a variant of the study needs texts of a kind."""
     needed = any(needed_by(variant, kind) for variant in study.variants)
-    return expand(pattern, task=tasks if needed else [])
+    return expand(pattern, task=trained_tasks if needed else [])
 
 
 def generation_records():
@@ -282,12 +408,41 @@ def generation_needs():
 
 def adapter_flag(wildcards, input):
     """The flag that names a run's adapter folder; none for the untuned model."""
+    if wildcards.model in hosted:
+        return f"--hosted {input.adapter}" if input.adapter else ""
     return f"--adapter {Path(input.adapter).parent}" if input.adapter else ""
+
+
+def backend_flags(wildcards):
+    """What answers a run's questions."""
+    model = study.models[wildcards.model]
+    if model.hosted is None:
+        return f"--backend {study.evaluation.backend}"
+    server = flags(model.hosted, "epochs", "batch", "learning_rate_multiplier", "poll")
+    return f"--backend server --form chat {server}"
+
+
+def evaluation_flags():
+    """How answers are made."""
+    return flags(study.evaluation, "backend", "lengths", "closed_book")
 
 
 def all_benchmarks():
     """Time and memory of every job before the report."""
-    trained = [run for run in runs(study) if run.variant != UNTUNED]
+    named = {
+        "train_adapter": tuned_runs(study),
+        "tune_hosted": hosted_runs(),
+        "score_heads": scored_runs(study),
+        "predict_answers": runs(study),
+        "predict_views": [run for run in local_runs() if views(run.task)],
+        "mask_heads": masked_runs(study),
+        "patch_heads": patched_runs(study),
+        "evaluate_general": general_runs(study),
+    }
+    tables = ["summarise_training", "compare_heads", "compute_statistics"]
+    tables += ["compute_depths"]
+    tables += ["compare_interventions"] if masks or patches else []
+    tables += ["compare_general"] if study.general else []
     return [
         *expand("<results>/benchmarks/prepare_model/{model}.tsv", model=study.models),
         *expand("<results>/benchmarks/build_corpus/{task}.tsv", task=tasks),
@@ -295,26 +450,11 @@ def all_benchmarks():
         *of_tasks_with(WRITTEN, "<results>/benchmarks/write_documents/{task}.tsv"),
         *of_all_variants("<results>/benchmarks/build_dataset/{task}/{variant}.tsv"),
         *(
-            f"<results>/benchmarks/train_adapter/{RUN}.tsv".format(**run._asdict())
-            for run in trained
+            path
+            for rule_name, chosen in named.items()
+            for path in of_runs(chosen, f"<results>/benchmarks/{rule_name}/{RUN}.tsv")
         ),
-        *of_all_runs(f"<results>/benchmarks/score_heads/{RUN}.tsv"),
-        *of_all_runs(f"<results>/benchmarks/predict_answers/{RUN}.tsv"),
-        *(
-            f"<results>/benchmarks/mask_heads/{RUN}.tsv".format(**run._asdict())
-            for run in masked_runs(study)
-        ),
-        *(
-            f"<results>/benchmarks/patch_heads/{RUN}.tsv".format(**run._asdict())
-            for run in patched_runs(study)
-        ),
-        "<results>/benchmarks/compare_heads.tsv",
-        *(
-            ["<results>/benchmarks/compare_interventions.tsv"]
-            if masks or patches
-            else []
-        ),
-        "<results>/benchmarks/compute_statistics.tsv",
+        *(f"<results>/benchmarks/{rule_name}.tsv" for rule_name in tables),
     ]
 
 

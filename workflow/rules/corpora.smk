@@ -50,3 +50,21 @@ rule build_corpus:
         "python scripts/build_corpus.py --task {wildcards.task} --bases {input.bases}"
         " --length {params.length} {params.sizes} --seed {params.seed}"
         " --output {params.folder} > {log} 2>&1"
+
+
+if "mdqa" in tasks and other_tests("mdqa"):
+
+    # The same questions among other distractors as well.
+    use rule build_corpus as build_corpus_mdqa with:
+        output:
+            train="<results>/corpora/{task}/train.jsonl",
+            validation="<results>/corpora/{task}/validation.jsonl",
+            test="<results>/corpora/{task}/test.jsonl",
+            counts="<results>/corpora/{task}/corpus.json",
+            others=expand(
+                "<results>/corpora/{{task}}/{test}.jsonl", test=other_tests("mdqa")
+            ),
+        wildcard_constraints:
+            task="mdqa",
+
+    ruleorder: build_corpus_mdqa > build_corpus

@@ -14,11 +14,12 @@ rule predict_answers:
     threads: study.compute.threads
     resources:
         mem_mb=study.compute.memory_mb,
-        gpu=study.compute.gpus,
+        gpu=one_gpu,
     params:
         adapter=adapter_flag,
         length=study.length,
-        evaluation=flags(study.evaluation),
+        evaluation=evaluation_flags(),
+        backend=backend_flags,
         compute=compute_flags(),
         code=code_of("predict_answers"),
     message:
@@ -26,12 +27,64 @@ rule predict_answers:
     shell:
         "python scripts/predict_answers.py --base {input.base} {params.adapter}"
         " --examples {input.examples} --length {params.length} {params.evaluation}"
-        " {params.compute} --threads {threads} --output {output.predictions} > {log} 2>&1"
+        " {params.backend} {params.compute} --threads {threads}"
+        " --output {output.predictions} > {log} 2>&1"
+
+
+# The same questions cut to other lengths, with the gold document moved, among other distractors, and
+# without documents: one rule for each task, because each has its own views.
+for task in [task for task in tasks if views(task)]:
+
+    rule:
+        name:
+            f"predict_views_{task}"
+        input:
+            base="<results>/models/{model}/base.json",
+            adapter=adapter_input,
+            examples="<results>/corpora/{task}/test.jsonl",
+            others=expand(
+                "<results>/corpora/{{task}}/{test}.jsonl", test=other_tests(task)
+            ),
+        output:
+            predictions=of_conditions(
+                f"<results>/predictions/{RUN}/{{condition}}.jsonl",
+                [view.name for view in views(task)],
+            ),
+        log:
+            f"<results>/logs/predict_views/{RUN}.log",
+        benchmark:
+            f"<results>/benchmarks/predict_views/{RUN}.tsv"
+        wildcard_constraints:
+            task=re.escape(task),
+        conda:
+            "../../envs/gpu.yaml"
+        threads: study.compute.threads
+        resources:
+            mem_mb=study.compute.memory_mb,
+            gpu=one_gpu,
+        params:
+            adapter=adapter_flag,
+            folder=answers_folder,
+            views=" ".join(view.name for view in views(task)),
+            others=prepend_param("--other-examples", input.others),
+            length=study.length,
+            evaluation=evaluation_flags(),
+            compute=compute_flags(),
+            code=code_of("predict_views"),
+        message:
+            "Asking {wildcards.model} after {wildcards.variant} data in other views"
+        shell:
+            "python scripts/predict_views.py --base {input.base} {params.adapter}"
+            " --views {params.views} --examples {input.examples} {params.others}"
+            " --length {params.length} {params.evaluation} {params.compute} --threads {threads}"
+            " --output {params.folder} > {log} 2>&1"
 
 
 rule compute_statistics:
     input:
         predictions=of_all_runs(f"<results>/predictions/{RUN}/plain.jsonl"),
+        views=of_views(f"<results>/predictions/{RUN}/{{condition}}.jsonl"),
+        examples=expand("<results>/corpora/{task}/test.jsonl", task=tasks),
         similarity="<results>/statistics/head_similarity.csv",
     output:
         scores="<results>/statistics/scores.csv",
@@ -56,5 +109,31 @@ rule compute_statistics:
         "Computing scores, intervals and paired comparisons"
     shell:
         "python scripts/compute_statistics.py --predictions {input.predictions}"
-        " --similarity {input.similarity} --reference {params.reference} {params.statistics}"
+        " {input.views} --examples {input.examples} --similarity {input.similarity} --reference {params.reference} {params.statistics}"
         " --seed {params.seed} --output {params.folder} > {log} 2>&1"
+
+
+rule compute_depths:
+    input:
+        predictions=of_all_runs(f"<results>/predictions/{RUN}/plain.jsonl"),
+        views=of_views(f"<results>/predictions/{RUN}/{{condition}}.jsonl"),
+    output:
+        table="<results>/statistics/depths.csv",
+    log:
+        "<results>/logs/compute_depths.log",
+    benchmark:
+        "<results>/benchmarks/compute_depths.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        statistics=flags(study.statistics, "alpha"),
+        seed=study.seed,
+        code=code_of("compute_depths"),
+    message:
+        "Computing scores by the depth of the needle"
+    shell:
+        "python scripts/compute_depths.py --predictions {input.predictions} {input.views}"
+        " {params.statistics} --seed {params.seed} --output {output.table} > {log} 2>&1"

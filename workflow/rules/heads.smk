@@ -14,7 +14,7 @@ rule score_heads:
     threads: study.compute.threads
     resources:
         mem_mb=study.compute.memory_mb,
-        gpu=study.compute.gpus,
+        gpu=one_gpu,
     params:
         adapter=adapter_flag,
         length=study.length,
@@ -32,7 +32,7 @@ rule score_heads:
 
 rule compare_heads:
     input:
-        scores=of_all_runs(f"<results>/heads/{RUN}/validation.json"),
+        scores=of_runs(scored_runs(study), f"<results>/heads/{RUN}/validation.json"),
     output:
         similarity="<results>/statistics/head_similarity.csv",
         reliability="<results>/statistics/reliability.csv",

@@ -23,11 +23,11 @@ if study.masking:
         threads: study.compute.threads
         resources:
             mem_mb=study.compute.memory_mb,
-            gpu=study.compute.gpus,
+            gpu=one_gpu,
         params:
             adapter=adapter_flag,
             length=study.length,
-            evaluation=flags(study.evaluation),
+            evaluation=evaluation_flags(),
             masking=flags(study.masking, "variants"),
             seed=study.seed,
             compute=compute_flags(),
@@ -70,13 +70,13 @@ if study.patching:
         threads: study.compute.threads
         resources:
             mem_mb=study.compute.memory_mb,
-            gpu=study.compute.gpus,
+            gpu=one_gpu,
         params:
             adapter=adapter_flag,
             source_adapter=source_adapter_flag,
             source=patch_source(study),
             length=study.length,
-            evaluation=flags(study.evaluation),
+            evaluation=evaluation_flags(),
             patching=flags(study.patching, "source", "targets"),
             top=study.probe.top,
             seed=study.seed,

@@ -1,8 +1,8 @@
 rule train_adapter:
     input:
         base="<results>/models/{model}/base.json",
-        train="<results>/datasets/{task}/{variant}/train.jsonl",
-        validation="<results>/datasets/{task}/{variant}/validation.jsonl",
+        train=dataset_file("train.jsonl"),
+        validation=dataset_file("validation.jsonl"),
     output:
         adapter=f"<results>/adapters/{RUN}/adapter_model.safetensors",
         config=f"<results>/adapters/{RUN}/adapter_config.json",
@@ -21,15 +21,70 @@ rule train_adapter:
     params:
         dataset=subpath(input.train, parent=True),
         folder=subpath(output.record, parent=True),
-        length=study.length,
-        training=flags(study.training),
+        launcher=launcher,
+        recipe=recipe_flags,
         compute=compute_flags(),
         code=code_of("train_adapter"),
     message:
         "Training {wildcards.model} on {wildcards.variant} data of {wildcards.task}"
     shell:
         # Checkpoints lie beside the outputs: those of a failed job are deleted.
-        "python scripts/train_adapter.py --base {input.base} --dataset {params.dataset}"
-        " --length {params.length} --seed {wildcards.seed} {params.training} {params.compute}"
+        "{params.launcher} scripts/train_adapter.py --base {input.base}"
+        " --dataset {params.dataset} --seed {wildcards.seed} {params.recipe} {params.compute}"
         " --threads {threads} --checkpoints {params.folder}/checkpoints"
         " --output {params.folder} > {log} 2>&1"
+
+
+if hosted:
+
+    rule tune_hosted:
+        input:
+            base="<results>/models/{model}/base.json",
+            train=dataset_file("train.jsonl"),
+            validation=dataset_file("validation.jsonl"),
+        output:
+            record=f"<results>/adapters/{RUN}/hosted.json",
+        log:
+            f"<results>/logs/tune_hosted/{RUN}.log",
+        benchmark:
+            f"<results>/benchmarks/tune_hosted/{RUN}.tsv"
+        conda:
+            "../../envs/generation.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+        params:
+            dataset=subpath(input.train, parent=True),
+            folder=subpath(output.record, parent=True),
+            hosted=hosted_flags,
+            code=code_of("tune_hosted"),
+        message:
+            "Tuning {wildcards.model} on {wildcards.variant} data of {wildcards.task} by its API"
+        shell:
+            # What is known of a job lies beside the outputs: those of a failed job are deleted.
+            "python scripts/tune_hosted.py --base {input.base} --dataset {params.dataset}"
+            " --seed {wildcards.seed} {params.hosted} --state {params.folder}/job"
+            " --output {params.folder} > {log} 2>&1"
+
+
+rule summarise_training:
+    input:
+        records=of_runs(tuned_runs(study), f"<results>/adapters/{RUN}/training.json"),
+    output:
+        table="<results>/statistics/training.csv",
+    log:
+        "<results>/logs/summarise_training.log",
+    benchmark:
+        "<results>/benchmarks/summarise_training.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        code=code_of("summarise_training"),
+    message:
+        "Summing up what was trained, and how fast"
+    shell:
+        "python scripts/summarise_training.py --records {input.records}"
+        " --output {output.table} > {log} 2>&1"

@@ -9,11 +9,12 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from needlework.study import sections, tasks
+from needlework.study import sections
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,19 +37,27 @@ def page() -> str:
         "## Study\n",
         *_table(sections.Study),
     ]
-    kinds = {name: kind for module in (sections, tasks) for name, kind in vars(module).items()}
-    known = {
-        name: kind
-        for name, kind in kinds.items()
-        if name.endswith("Section") and name not in {"Section", "DepthSection", "TaskSection"}
-    }
-    titles = {"ModelSection": "models.<name>"} | {
-        f"{name.title().replace('_', '')}Section": f"tasks.{name}" for name in tasks.TASKS
-    }
-    for name, kind in known.items():
-        title = titles.get(name, name.removesuffix("Section").lower())
+    for title, kind in _sections(sections.Study, ""):
         lines += [f"\n## `{title}`\n", f"{kind.__doc__}\n", *_table(kind)]
     return "\n".join(lines) + "\n"
+
+
+def _sections(section: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections below one, each with the path of its keys, in the order of the file."""
+    for name, field in section.model_fields.items():
+        kinds = [k for k in _types(field.annotation) if issubclass(k, BaseModel)]
+        mapping = "<name>" if get_origin(field.annotation) is dict else ""
+        for kind in kinds:
+            title = ".".join(filter(None, (path, name, mapping)))
+            yield title, kind
+            yield from _sections(kind, title)
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
 
 
 def _table(section: type[BaseModel]) -> Iterator[str]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from needlework.layout import Run, mixture_of
 from needlework.study.parsing import StudyError, parse_study
-from needlework.study.sections import Study, runs
+from needlework.study.runs import runs
+from needlework.study.sections import Study
 from needlework.study.tasks import TASKS
 from needlework.study.values import UNTUNED, VARIANTS
 
@@ -81,8 +82,9 @@ def test_a_number_is_finite(given: Any) -> None:
         ("traning", {}, "traning: there is no such key; did you mean 'training'?"),
         ("training.rnak", 8, "training.rnak: there is no such key; did you mean 'rank'?"),
         (
-            "training.grad_ckpt", True,
-            "training.grad_ckpt: there is no such key; did you mean 'gradient_checkpointing'?",
+            "training.gradient_checkpointing", True,
+            "training.gradient_checkpointing: there is no such key; did you mean"
+            " 'activation_checkpointing'?",
         ),
         (
             "models.tiny.sorce", "x",
@@ -94,7 +96,7 @@ def test_a_number_is_finite(given: Any) -> None:
         ),
         (
             "evaluation.zzzzzz", 1,
-            "evaluation.zzzzzz: there is no such key; known here: max_new_tokens, batch",
+            "evaluation.zzzzzz: there is no such key; known here: backend, max_new_tokens, batch",
         ),
         (
             "masking", {"knds": ["zero"]},
@@ -106,15 +108,15 @@ def test_a_number_is_finite(given: Any) -> None:
         ),
         (
             "masking", {"variants": ["reel"]},
-            "masking.variants.0: got 'reel', takes one of real, real_limited, ",
+            "masking.variants: reel is no variant or control here; did you mean 'real'?",
         ),
         (
             "masking", {"variants": ["kv_simple"]},
-            "masking.variants: kv_simple is not in variants; known here: untuned, ",
+            "masking.variants: kv_simple is no variant or control here; known here: untuned, ",
         ),
         (
             "patching", {"source": "kv_simple"},
-            "patching.source: kv_simple is not in variants; known here: untuned, ",
+            "patching.source: kv_simple is no variant or control here; known here: untuned, ",
         ),
         (
             "patching", {"targets": ["real"]},
@@ -130,7 +132,7 @@ def test_a_number_is_finite(given: Any) -> None:
         ),
         (
             "compute.dtype", "bf16",
-            "compute.dtype: got 'bf16', takes one of float32, bfloat16, float16; did you mean"
+            "compute.dtype: got 'bf16', takes one of auto, float32, bfloat16, float16; did you mean"
             " 'bfloat16'?",
         ),
         (
@@ -143,14 +145,72 @@ def test_a_number_is_finite(given: Any) -> None:
         ("training.rank", 8.0, "training.rank: got 8.0 (float), takes a valid integer"),
         ("training.rank", 0, "training.rank: got 0 (int), takes greater than or equal to 1"),
         (
-            "training.gradient_checkpointing", 1,
-            "training.gradient_checkpointing: got 1 (int), takes a valid boolean",
+            "training.validation_loss", 1,
+            "training.validation_loss: got 1 (int), takes a valid boolean",
         ),
         ("statistics.level", 1, "statistics.level: got 1 (int), takes less than 1"),
         ("variants", "real", "variants: got 'real' (str), takes a valid list"),
         (
             "training.target_modules", ["q_proj", 3],
             "training.target_modules.1: got 3 (int), takes a valid string",
+        ),
+        (
+            "training.target_modules", "all",
+            "training.target_modules: got 'all' (str), takes a valid list or one of all-linear",
+        ),
+        (
+            "training", {"method": "full", "target_modules": "all-linear"},
+            "training: method full takes a list of target_modules, not all-linear",
+        ),
+        (
+            "models.tiny.context", {"window": "big"},
+            "models.tiny.context.window: got 'big', takes one of scale, keep or a valid integer",
+        ),
+        (
+            "models.tiny.context", {"theta": 1},
+            "models.tiny.context.theta: got 1 (int), takes greater than 1",
+        ),
+        ("models.tiny.hosted", {}, "models.tiny: a hosted model takes a tokenizer"),
+        ("models.tiny.tokenizer", "x", "models.tiny: tokenizer is for a hosted model"),
+        (
+            "models.tiny", {"source": "m", "hosted": {}, "tokenizer": "t", "context": {}},
+            "models.tiny: a hosted model takes neither context nor revision",
+        ),
+        (
+            "models.tiny.hosted", {"epochs": "many"},
+            "models.tiny.hosted.epochs: got 'many', takes one of auto or a valid integer",
+        ),
+        ("controls", {"real": {"variant": "real"}}, "controls.real: a variant has this name"),
+        ("controls", {"untuned": {"variant": "real"}}, "controls.untuned: a variant has this name"),
+        (
+            "controls", {"a": {"variant": "low_low"}},
+            "controls.a.variant: low_low is not in variants; known here: real, symbolic",
+        ),
+        (
+            "controls", {"a": {"variant": "real", "length": 4096}},
+            "controls.a.length: above the study's length of 2048",
+        ),
+        (
+            "controls", {"a": {"variant": "real", "training": {"rnak": 8}}},
+            "controls.a.training.rnak: there is no such key; did you mean 'rank'?",
+        ),
+        (
+            "controls", {"a": {"variant": "real", "training": {"batch_per_device": 3}}},
+            "controls.a.training.batch: no multiple of batch_per_device",
+        ),
+        ("evaluation.lengths", [4096], "evaluation.lengths: 4096 is above the study's length"),
+        ("general", {"variants": ["zz"]}, "general.variants: zz is no variant or control here"),
+        (
+            "general", {"benchmarks": ["mmul"]},
+            "general.benchmarks.0: got 'mmul', takes one of mmlu, hellaswag, ",
+        ),
+        (
+            "tasks.factbook_lookup.trained_on", "mdqa",
+            "tasks.factbook_lookup.trained_on: mdqa is no task of the study that has its own",
+        ),
+        (
+            "tasks.factbook_lookup.positions", {"documents": 3, "gold": [4]},
+            "tasks.factbook_lookup.positions.gold: 4 is above 3 documents",
         ),
         ("name", "../up", "name: got '../up' (str), should match pattern"),
         ("models", {"a/b": {"source": "x"}}, "models.a/b: got 'a/b' (str), should match pattern"),

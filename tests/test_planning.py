@@ -21,6 +21,7 @@ from needlework.corpora.tasks import TASKS
 from needlework.planning import flags, load_study
 from needlework.study import sections
 from needlework.study import tasks as sections_of_tasks
+from needlework.study.models import ContextSection, HostedSection
 from needlework.study.parsing import StudyError
 
 _CONFIG: dict[str, Any] = {
@@ -177,8 +178,9 @@ _VALUES: dict[str, Any] = {
     "test": 3, "documents": 2, "base_url": "https://host/v1?version=1&x=(y)",
     "api_key_env": "MY_KEY", "spare": 6, "batch_api": True,
     "requests_per_minute": 60, "tokens_per_minute": 1000, "budget_usd": 1.5,
-    "gradient_checkpointing": True, "null_question": True, "mass_rows": "question",
-    "test_examples": 7,
+    "null_question": True, "mass_rows": "question", "test_examples": 7, "deepspeed": 2,
+    "variant": "real", "trained_length": 512, "theta": 20000.0, "limit": 3,
+    "data": "a folder/with spaces", "benchmarks": ["mmlu", "gsm8k"],
 }  # fmt: skip
 
 
@@ -194,28 +196,41 @@ def _filled(section: type[BaseModel], leave_out: tuple[str, ...]) -> BaseModel:
     return filled
 
 
+_OF_JOBS = ("threads", "memory_mb", "gpus", "sustained_tflops")
+_OF_VIEWS = ("backend", "lengths", "closed_book")
+_OF_TUNING = ("epochs", "batch", "learning_rate_multiplier", "poll")
+
 # The scripts that rules give a section to, and the keys that they give in another way or not.
 _TAKES: list[tuple[str, type[BaseModel], tuple[str, ...]]] = [
-    ("prepare_model", sections.ModelSection, ()),
-    ("build_corpus", sections_of_tasks.TaskSection, ()),
-    ("build_dataset", sections_of_tasks.TaskSection, ("spare", "test")),
+    ("prepare_model", sections.ModelSection, ("context", "hosted", "tokenizer")),
+    ("prepare_model", ContextSection, ("method", "length")),
+    ("tune_hosted", HostedSection, ("concurrency",)),
+    ("predict_answers", HostedSection, _OF_TUNING),
+    ("build_corpus", sections_of_tasks.TaskSection, ("trained_on",)),
+    ("build_dataset", sections_of_tasks.TaskSection, ("spare", "test", "trained_on")),
     ("rewrite_facts", sections.GeneratorSection, ("documents", "document_tokens")),
     ("write_documents", sections.GeneratorSection, ("attempts",)),
     ("plan_generation", sections.GeneratorSection, ()),
     ("train_adapter", sections.TrainingSection, ()),
-    ("train_adapter", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
-    ("score_heads", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
+    ("train_adapter", sections.ComputeSection, _OF_JOBS),
+    ("score_heads", sections.ComputeSection, _OF_JOBS),
     ("score_heads", sections.ProbeSection, ("top", "resamples")),
-    ("mask_heads", sections.EvaluationSection, ()),
-    ("mask_heads", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
+    ("mask_heads", sections.EvaluationSection, _OF_VIEWS),
+    ("mask_heads", sections.ComputeSection, _OF_JOBS),
     ("mask_heads", sections.MaskingSection, ("variants",)),
-    ("patch_heads", sections.EvaluationSection, ()),
-    ("patch_heads", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
+    ("patch_heads", sections.EvaluationSection, _OF_VIEWS),
+    ("patch_heads", sections.ComputeSection, _OF_JOBS),
     ("patch_heads", sections.PatchingSection, ("source", "targets")),
     ("compare_interventions", sections.StatisticsSection, ("alpha",)),
-    ("predict_answers", sections.EvaluationSection, ()),
-    ("predict_answers", sections.ComputeSection, ("threads", "memory_mb", "gpus")),
+    ("predict_answers", sections.EvaluationSection, _OF_VIEWS),
+    ("predict_answers", sections.ComputeSection, _OF_JOBS),
+    ("predict_views", sections.EvaluationSection, _OF_VIEWS),
+    ("predict_views", sections.ComputeSection, _OF_JOBS),
+    ("evaluate_general", sections.GeneralSection, ("variants",)),
+    ("evaluate_general", sections.ComputeSection, _OF_JOBS),
     ("compute_statistics", sections.StatisticsSection, ("alpha",)),
+    ("compute_depths", sections.StatisticsSection, ("alpha",)),
+    ("compare_general", sections.StatisticsSection, ("alpha",)),
 ]
 
 
@@ -228,25 +243,28 @@ def test_a_script_takes_every_flag_of_its_section(
     taken, unknown = parser.parse_known_args(shlex.split(flags(filled, *leave_out)))
     assert unknown == []
     for key, value in filled.model_dump(exclude=set(leave_out)).items():
-        assert (key, getattr(taken, key)) == (key, value)
+        found = getattr(taken, key)
+        assert (key, str(found) if isinstance(found, Path) else found) == (key, value)
 
 
 def test_every_section_is_that_of_a_script() -> None:
     found = {name for name in vars(sections) if name.endswith("Section")}
     known = {section.__name__ for _, section, _ in _TAKES} - {"TaskSection"}
-    assert found - {"Section", "TasksSection"} == known
+    known -= {"ContextSection", "HostedSection"}
+    # A control is a variant with some keys changed: its flags are those of `training`.
+    assert found - {"Section", "TasksSection", "ControlSection"} == known
 
 
 def test_what_is_not_set_gives_no_flag() -> None:
     section = sections.GeneratorSection(model="m")
     assert "base-url" not in flags(section)
-    assert "gradient" not in flags(sections.TrainingSection())
-    assert flags(sections.EvaluationSection(), "batch") == "--max-new-tokens 24"
+    assert "deepspeed" not in flags(sections.TrainingSection())
+    assert flags(sections.EvaluationSection(), "batch", *_OF_VIEWS) == "--max-new-tokens 24"
 
 
 def test_a_list_is_one_flag() -> None:
     section = sections.TrainingSection(target_modules=["q_proj", "v_proj"])
-    assert " --target-modules q_proj v_proj --learning-rate 0.0001 " in flags(section)
+    assert " --target-modules q_proj v_proj --rank 8 " in flags(section)
 
 
 def test_what_a_task_reads_is_what_its_source_has() -> None:
@@ -256,3 +274,33 @@ def test_what_a_task_reads_is_what_its_source_has() -> None:
             folder, _, path = file.partition("/")
             listed = [entry.path for entry in sources[folder].files]
             assert path in listed or not path, name  # a task may read the whole folder
+
+
+def test_a_study_of_hosted_models_alone_is_refused() -> None:
+    models = {"api": {"source": "gpt", "hosted": {}, "tokenizer": "tiny-random-llama"}}
+    (problem,) = _problems({"models": models})
+    assert problem.startswith("models: all are hosted, and no head of such a model can be seen")
+
+
+def test_a_model_that_is_extended_reads_more_than_its_positions() -> None:
+    longer = {"tiny": {"source": "tiny-random-llama", "context": {}}}
+    assert load_study(_CONFIG | {"models": longer, "length": 8192}).length == 8192
+    longer["tiny"]["context"] = {"length": 5000}
+    (problem,) = _problems({"models": longer, "length": 8192})
+    assert problem == "models.tiny.context.length: 5000 is below the study's length of 8192"
+
+
+def test_a_file_that_a_source_has_is_downloaded() -> None:
+    config = deepcopy(_CONFIG)
+    passages = "data/musique/musique_ans_v1.0_train.jsonl"
+    config["tasks"] = {"musique": {"train": 1, "validation": 1, "test": 1, "passages": passages}}
+    load_study(config)
+    config["tasks"]["musique"]["passages"] = "data/musique/other.jsonl"
+    with pytest.raises(StudyError, match=r"tasks.musique.passages: there is no data/musique/other"):
+        load_study(config)
+
+
+def test_general_abilities_from_a_folder_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    (problem,) = _problems({"general": {"data": str(tmp_path / "none")}})
+    assert problem.startswith("general.data: there is no folder")
+    load_study(_CONFIG | {"general": {"data": str(tmp_path)}})

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig
 from trl.models.selective_activation_checkpointing import enable_selective_activation_checkpointing
 
@@ -75,7 +75,6 @@ def make_trainer(
     """
     # Before the model: under ZeRO-3 it is loaded in parts once this is there.
     config = _config(folder, len(rows["train"]), place, settings)
-    set_seed(place.seed)  # the adapter's first weights are drawn when the trainer is made
     model = models.load_model(
         base, dtype=place.dtype, device=str(config.device), attention=place.attention
     )
@@ -126,7 +125,7 @@ def _config(folder: Path, examples: int, place: Place, settings: SftSettings) ->
         gradient_checkpointing=checkpointing != "none",
         bf16=place.dtype == "bfloat16",
         fp16=place.dtype == "float16",
-        seed=place.seed,
+        seed=place.seed,  # the trainer sets it before the adapter's first weights are drawn
         data_seed=place.seed,
         ddp_find_unused_parameters=False,
         include_num_input_tokens_seen="non_padding",

@@ -24,9 +24,10 @@ from peft import LoraConfig, get_peft_model
 from needlework import models
 from needlework.adapters import attach
 from needlework.corpora.corpus import Corpus
-from needlework.evaluation.predict import Row, predict
+from needlework.evaluation.predict import Row, predict, read_predictions
 from needlework.evaluation.served import Asking, end_tokens_of, predict_served
 from needlework.evaluation.vllm_server import API_KEY_ENV, vllm_server
+from needlework.examples import write_examples
 from needlework.llm.generator import Generator, GeneratorError
 
 _LENGTH = 900
@@ -164,6 +165,29 @@ def test_its_rows_are_those_of_transformers_to_the_letter(
     assert {stopped_by for _, stopped_by in answers[0]} == {"end", "newline", "limit"}
     assert len(set(answers[0])) > 5
     assert answers[0] != answers[1]
+
+
+@pytest.mark.slow
+def test_the_script_gives_the_same_rows_by_both_back_ends(
+    root: Path, base: models.Base, adapter: Path, vllm: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    (tmp_path / "base.json").write_text(base.model_dump_json(), encoding="utf-8")
+    write_examples(tmp_path / "test.jsonl", corpus.test)
+    rows = []
+    for back_end in ("transformers", "vllm"):
+        output = tmp_path / back_end / "plain.jsonl"
+        command = [
+            sys.executable, "scripts/predict_answers.py", "--base", str(tmp_path / "base.json"),
+            "--adapter", str(adapter), "--examples", str(tmp_path / "test.jsonl"),
+            "--length", str(_LENGTH), "--max-new-tokens", str(_NEW), "--batch", "4",
+            "--backend", back_end, "--vllm", vllm, "--output", str(output),
+        ]  # fmt: skip
+        subprocess.run(command, cwd=root, check=True)
+        rows.append(read_predictions(output))
+    assert rows[0] == rows[1]
+    assert [row["id"] for row in rows[0]] == [example.id for example in corpus.test]
+    log = tmp_path / "vllm" / "plain.vllm.log"
+    assert log.read_text().count("asked run") == len(corpus.test)
 
 
 def test_a_prompt_that_is_too_long_is_refused_in_the_servers_own_words(

@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 import torch
 
+from needlework import models
 from needlework.provenance import file_hash
+from needlework.training.rows import rows_of
+from needlework.training.trainer import Place, make_trainer
 from tests.training.trainings import (
     ADAPTER,
+    LENGTH,
     OF_A_PROCESS,
     assert_same_weights,
+    example,
     losses,
     record,
+    settings,
 )
 
 Train = Callable[..., Path]
@@ -56,3 +62,24 @@ def test_seeds_differ_in_nothing_but_the_seed(trained: Train, plain: Path) -> No
     differ = {key for key in expected if found[key] != expected[key]}
     assert "seed" in differ
     assert differ <= {"seed", "loss", "validation_loss", *OF_A_PROCESS}
+
+
+def test_a_seed_draws_the_first_weights_and_the_order(
+    tiny_base: models.Base, tmp_path: Path
+) -> None:
+    tokenizer = models.load_tokenizer(tiny_base)
+    rows = rows_of([example(number) for number in range(10)], tokenizer, LENGTH)
+    drawn = []
+    for seed in (0, 0, 1):
+        trainer = make_trainer(
+            tiny_base, {"train": rows, "validation": rows}, tokenizer, tmp_path,
+            Place(LENGTH, "float32", "cpu", "sdpa", 1, seed), settings(), [],
+        )  # fmt: skip
+        order = [tuple(batch["input_ids"][0].tolist()) for batch in trainer.get_train_dataloader()]
+        first = [p.sum().item() for n, p in trainer.model.named_parameters() if "lora_A" in n]
+        drawn.append((order, first))
+    (order, first), again, (other_order, other_first) = drawn
+    assert again == (order, first)
+    assert other_order != order
+    assert sorted(other_order) == sorted(order)
+    assert all(one != other for one, other in zip(first, other_first, strict=True))

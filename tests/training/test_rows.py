@@ -94,9 +94,7 @@ def test_examples_with_nothing_to_learn_are_named(tiny_base: models.Base) -> Non
     for row in rows[:7]:
         row["labels"] = [-100] * len(row["labels"])
     given = Dataset.from_list(rows)
-    with pytest.raises(
-        ValueError, match=r"no token is .* in e0, e1, e2, e3, e4 and 2 more"
-    ):
+    with pytest.raises(ValueError, match=r"no token is .* in e0, e1, e2, e3, e4 and 2 more"):
         check_rows(examples, given, given)
 
 

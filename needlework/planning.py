@@ -16,6 +16,7 @@ from needlework import models
 from needlework.corpora.downloads import load_sources
 from needlework.layout import mixture_of
 from needlework.study.parsing import StudyError, parse_study, problem_list
+from needlework.study.runs import recipe, trained_variants
 from needlework.study.sections import Study
 from needlework.synthesis.variants import possible_variants
 
@@ -27,7 +28,8 @@ def load_study(config: Mapping[str, Any]) -> Study:
         StudyError: with one line for each reason why the study cannot be run.
     """
     study = parse_study(config)
-    problems = [*_unseen_heads(study), *_missing_files(study), *_untrainable(study), *_too_long(study)]
+    checks = (_unseen_heads, _beyond_vllm, _missing_files, _untrainable, _too_long)
+    problems = [problem for check in checks for problem in check(study)]
     if problems:
         raise StudyError(problem_list(problems))
     return study
@@ -38,6 +40,27 @@ def _unseen_heads(study: Study) -> Iterable[str]:
         yield (
             "models: all are hosted, and no head of such a model can be seen; add one that runs "
             "here, such as smollm2-135m-instruct"
+        )
+
+
+def _beyond_vllm(study: Study) -> Iterable[str]:
+    """Views and masks are answered by transformers; what they are compared with must be, too."""
+    asked = study.evaluation
+    if asked.backend != "vllm":
+        return
+    tasks = study.tasks.chosen().values()
+    views = asked.lengths or asked.closed_book
+    views = views or any(getattr(task, "positions", None) for task in tasks)
+    views = views or any(getattr(task, "test_distractors", None) for task in tasks)
+    if views or study.masking or study.patching:
+        yield (
+            "evaluation.backend: vllm answers the plain test only; other lengths, positions, "
+            "distractors, the closed book, masks and patches take transformers"
+        )
+    if any(recipe(study, name).training.method == "full" for name in trained_variants(study)):
+        yield (
+            "evaluation.backend: vllm serves no adapter of whole weights (training.method full); "
+            "take transformers, or merge them by scripts/export_model.py and serve that"
         )
 
 

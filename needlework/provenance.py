@@ -14,7 +14,7 @@ from typing import Any
 # The packages whose version can change a number; the lock has the rest.
 _PACKAGES = (
     "needlework", "torch", "transformers", "trl", "peft", "accelerate", "tokenizers",
-    "safetensors", "xllamacpp", "openai", "bm25s", "numpy", "scipy",
+    "safetensors", "xllamacpp", "openai", "bm25s", "numpy", "scipy", "lm-eval", "vllm",
 )  # fmt: skip
 
 

@@ -282,6 +282,24 @@ def test_a_study_of_hosted_models_alone_is_refused() -> None:
     assert problem.startswith("models: all are hosted, and no head of such a model can be seen")
 
 
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, None),
+        ({"evaluation": {"backend": "vllm", "lengths": [1024]}}, "answers the plain test only"),
+        ({"masking": {}}, "answers the plain test only"),
+        ({"training": {"method": "full"}}, "serves no adapter of whole weights"),
+    ],
+)
+def test_vllm_answers_what_it_can(changes: dict[str, Any], refused: str | None) -> None:
+    changes = {"evaluation": {"backend": "vllm"}} | changes
+    if refused is None:
+        load_study(_CONFIG | changes)
+    else:
+        (problem,) = _problems(changes)
+        assert refused in problem
+
+
 def test_a_model_that_is_extended_reads_more_than_its_positions() -> None:
     longer = {"tiny": {"source": "tiny-random-llama", "context": {}}}
     assert load_study(_CONFIG | {"models": longer, "length": 8192}).length == 8192

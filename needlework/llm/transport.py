@@ -67,14 +67,10 @@ class Transport:
         if "_api" in self.__dict__:
             await self._api.close()
 
-    async def chat(self, payload: dict[str, Any]) -> str | Trouble:
-        """The body of a chat completion."""
-        # Not `chat.completions.create`, which copies every message into typed dictionaries and
-        # whose module takes another second to import.
-        return await self.post("/chat/completions", payload)
-
     async def post(self, path: str, body: dict[str, Any]) -> str | Trouble:
-        """The body of what is made at a path of the API, such as "/fine_tuning/jobs"."""
+        """The body of what is made at a path of the API, such as "/chat/completions"."""
+        # Not openai's own methods: they copy every message into typed dictionaries, and their
+        # modules take another second to import.
         return await self._sent(
             lambda headers: self._api.post(
                 path, cast_to=str, body=body, options={"headers": headers}

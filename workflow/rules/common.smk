@@ -179,7 +179,7 @@ def task_paths(task):
 def task_files(wildcards):
     """The files that a task's corpus is drawn from; those to be downloaded by their source."""
     paths = task_paths(wildcards.task).values()
-    sources = {path.split("/")[1] for path in paths if path.startswith("data/")}
+    sources = {Path(path).parts[1] for path in paths if path.startswith("data/")}
     complete = [f"data/{source}.complete" for source in sorted(sources)]
     return [*(path for path in paths if not path.startswith("data/")), *complete]
 
@@ -420,6 +420,14 @@ def backend_flags(wildcards):
         return f"--backend {study.evaluation.backend}"
     server = flags(model.hosted, "epochs", "batch", "learning_rate_multiplier", "poll")
     return f"--backend server --form chat {server}"
+
+
+def backend_environment(wildcards):
+    """The environment of what answers: an API needs no torch, and vLLM one of its own."""
+    if wildcards.model in hosted:
+        return str(ROOT / "envs/analysis.yaml")
+    own = {"transformers": "gpu", "vllm": "vllm"}
+    return str(ROOT / "envs" / f"{own[study.evaluation.backend]}.yaml")
 
 
 def evaluation_flags():

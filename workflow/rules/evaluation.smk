@@ -10,7 +10,7 @@ rule predict_answers:
     benchmark:
         f"<results>/benchmarks/predict_answers/{RUN}.tsv"
     conda:
-        "../../envs/gpu.yaml"
+        backend_environment
     threads: study.compute.threads
     resources:
         mem_mb=study.compute.memory_mb,

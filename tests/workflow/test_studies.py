@@ -29,10 +29,12 @@ def offline() -> dict[str, str]:
     return kept | nowhere | {"HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"}
 
 
-def run(folder: Path, study: Path, *arguments: str) -> str:
+def run(folder: Path, study: Path, *arguments: str, **variables: str) -> str:
+    """Snakemake's output; `variables` are of its environment."""
     done = subprocess.run(
         ["snakemake", "--cores", "2", "--configfile", str(study), *arguments],
-        cwd=folder, env=offline(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=folder, env=offline() | variables, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     return done.stdout

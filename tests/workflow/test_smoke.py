@@ -20,7 +20,7 @@ VARIANTS = ["real", "high_high", "low_low", "real:0.5+symbolic:0.5"]
 TRAINED = ["train_adapter", "score_heads", "predict_answers"]
 COMPARED = ["compare_heads", "compute_statistics", "render_report"]
 INTERVENED = ["mask_heads", "patch_heads", "compare_interventions"]
-BELOW = [*COMPARED, *INTERVENED]
+BELOW = [*COMPARED, *INTERVENED, "compute_depths"]
 
 
 def planned_jobs(folder: Path) -> dict[str, int]:
@@ -157,11 +157,11 @@ def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
         (
             "needlework/training/sft.py",
             # The untuned model is not trained: its heads and answers stay.
-            dict.fromkeys(TRAINED, 4) | dict.fromkeys(BELOW, 1),
+            dict.fromkeys(TRAINED, 4) | dict.fromkeys([*BELOW, "summarise_training"], 1),
         ),
         (
             "needlework/statistics.py",
-            dict.fromkeys([*COMPARED, "compare_interventions"], 1),
+            dict.fromkeys([*COMPARED, "compute_depths", "compare_interventions"], 1),
         ),
         ("scripts/compare_heads.py", dict.fromkeys(COMPARED, 1)),
         (
@@ -176,13 +176,15 @@ def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
         ),
         (
             "needlework/synthesis/card.py",
-            {"build_dataset": 4} | dict.fromkeys(TRAINED, 4) | dict.fromkeys(BELOW, 1),
+            {"build_dataset": 4}
+            | dict.fromkeys(TRAINED, 4)
+            | dict.fromkeys([*BELOW, "summarise_training"], 1),
         ),
         (
             "needlework/synthesis/prompts/write_document.j2",
             {"rewrite_facts": 1, "write_documents": 1, "build_dataset": 4}
             | dict.fromkeys(TRAINED, 4)
-            | dict.fromkeys(BELOW, 1),
+            | dict.fromkeys([*BELOW, "summarise_training"], 1),
         ),
     ],
 )

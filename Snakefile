@@ -10,6 +10,7 @@ if not workflow.config_settings.configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/flags.smk"
 
 
 pathvars:

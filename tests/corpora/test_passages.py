@@ -106,3 +106,26 @@ def test_ngrams_are_the_runs_of_n_words(words: list[str], n: int) -> None:
 def test_the_real_pool(shared_data: Path) -> None:
     pool = read_passages(shared_data / "wiki_pool/wiki_passages.jsonl.gz")
     assert len(pool) == 39_048
+
+
+@pytest.mark.parametrize(("key", "text"), [("ctxs", "text"), ("paragraphs", "paragraph_text")])
+def test_the_passages_beside_questions_are_a_pool_each_text_once(
+    tmp_path: Path, key: str, text: str
+) -> None:
+    rows = [
+        {"question": "?", key: [{"title": "A", text: "One."}, {"title": "B", text: "Two."}]},
+        {"question": "?", key: [{"title": "A", text: "One."}, {"title": "C", text: " "}]},
+        {"question": "?", key: [{"title": "C", text: "One."}]},
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    pool = read_passages(path)
+    assert pool.texts() == ["A One.", "B Two.", "C One."]
+    assert [pool.document(i).id for i in range(3)] == ["1.0", "1.1", "3.0"]
+
+
+def test_a_passage_beside_a_question_without_a_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_text(json.dumps({"ctxs": [{"title": "A", "text": 3}]}), encoding="utf-8")
+    with pytest.raises(ValueError, match="line 1: 'text' is 3"):
+        read_passages(path)

@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install install-extras demo test test-slow lint format schema lock bench-demo bench-data bench-heads bench-training bench-evaluation bench-client unlock clean
+.PHONY: help install install-extras install-browser demo test test-slow lint format schema lock bench-demo bench-data bench-heads bench-training bench-evaluation bench-client bench-report unlock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -29,6 +29,9 @@ install-extras: $(INSTALLED) ## add lm-eval (general abilities) and DeepSpeed (s
 	$(BIN)/pip install --quiet --no-deps --requirement $(VENV)/general.txt
 	sed -n 's/ ; extra == "deepspeed"//p' requirements.lock > $(VENV)/deepspeed.txt
 	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --no-deps --no-build-isolation --requirement $(VENV)/deepspeed.txt
+
+install-browser: ## add Chromium from Debian's packages, as root: the tests of the page run in it
+	command -v chromium >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends chromium; }
 
 demo: $(INSTALLED) ## run the default study; prints where its report is
 	snakemake --cores all
@@ -77,6 +80,9 @@ bench-evaluation: $(INSTALLED) ## time answers in batches against one by one
 
 bench-client: $(INSTALLED) ## time the language model client against a server on this machine
 	python workflow/bench_client.py
+
+bench-report: $(INSTALLED) ## time statistics and report of the paper's study, simulated
+	python workflow/bench_report.py
 
 unlock: $(INSTALLED) ## after a power cut: take the lock of a run that is no longer there
 	snakemake --unlock

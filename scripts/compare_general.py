@@ -21,6 +21,7 @@ def main() -> None:
         resamples=args.resamples,
         level=args.level,
         seed=args.seed,
+        margin=args.margin,
         left_out=[question for path in args.trained_on for question in _questions(path)],
     )
     write_text(args.output, table.to_csv(index=False, float_format="%.6g"))
@@ -40,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     add("--resamples", type=int, default=10_000, help="bootstrap resamples (%(default)s)")
     add("--level", type=float, default=0.95, help="level of the intervals (%(default)s)")
     add("--seed", type=int, default=0, help="of the resamples (%(default)s)")
+    add("--margin", type=float, default=0.02, help="a difference below it is none (%(default)s)")
     add("--output", type=Path, required=True, help="table to write (CSV)")
     return parser.parse_args()
 

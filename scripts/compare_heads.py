@@ -1,7 +1,7 @@
 """Compare the retrieval heads of all runs, and tell how far each run's scores can be relied on.
 
-Writes head_similarity.csv and reliability.csv to the OUTPUT folder; the columns are in
-docs/formats.md.
+Writes head_similarity.csv, reliability.csv and head_differences.csv to the OUTPUT folder; the
+columns are in docs/formats.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import argparse
 from pathlib import Path
 
 from needlework.atomic import write_text
+from needlework.heads.differences import differences_table
 from needlework.heads.reliability import reliability_table
+from needlework.heads.run_scores import read_run
 from needlework.heads.similarity import similarity_table
 
 
@@ -24,16 +26,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     args = parser.parse_args()
-    similarity = similarity_table(
-        args.scores,
-        reference=args.reference,
-        top_count=args.top,
-        resamples=args.resamples,
-        level=args.level,
-        seed=args.seed,
-    )
-    reliability = reliability_table(args.scores, top_count=args.top, seed=args.seed)
-    for name, table in {"head_similarity": similarity, "reliability": reliability}.items():
+    runs = [read_run(path) for path in args.scores]
+    tables = {
+        "head_similarity": similarity_table(
+            runs,
+            reference=args.reference,
+            top_count=args.top,
+            resamples=args.resamples,
+            level=args.level,
+            seed=args.seed,
+        ),
+        "reliability": reliability_table(runs, top_count=args.top, seed=args.seed),
+        "head_differences": differences_table(runs, reference=args.reference, seed=args.seed),
+    }
+    for name, table in tables.items():
         write_text(args.output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
 
 

@@ -1,6 +1,6 @@
 """Score all predictions, compare every variant with every other, and correlate scores with heads.
 
-Predictions that do not answer every test example once are refused. Writes scores.csv,
+Predictions that do not answer every test example once are refused. Writes scores.csv, variants.csv,
 comparisons.csv and correlations.csv to the OUTPUT folder; the columns are in docs/formats.md.
 """
 
@@ -18,28 +18,35 @@ from needlework.evaluation.scoring import score_tables
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="answers")
-    parser.add_argument(
-        "--examples", type=Path, nargs="+", required=True, help="test examples of every task"
-    )
-    parser.add_argument("--similarity", type=Path, required=True, help="head_similarity.csv")
-    parser.add_argument("--reference", required=True, help="variant whose heads are the measure")
-    parser.add_argument("--resamples", type=int, required=True, help="bootstrap resamples")
-    parser.add_argument("--level", type=float, required=True, help="level of the intervals")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    args = parser.parse_args()
+    args = _arguments()
     check_answered(args.predictions, ids_by_task(args.examples))
-    scores, comparisons = score_tables(
-        args.predictions, resamples=args.resamples, level=args.level, seed=args.seed
+    how = {
+        "reference": args.reference,
+        "resamples": args.resamples,
+        "level": args.level,
+        "seed": args.seed,
+    }
+    tables = score_tables(args.predictions, controls=args.controls, **how)._asdict()
+    tables["correlations"] = correlation_table(
+        tables["scores"], pd.read_csv(args.similarity), **how
     )
-    correlations = correlation_table(
-        scores, pd.read_csv(args.similarity), reference=args.reference, level=args.level
-    )
-    tables = {"scores": scores, "comparisons": comparisons, "correlations": correlations}
     for name, table in tables.items():
         write_text(args.output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--predictions", type=Path, nargs="+", required=True, help="answers, in the study's order")
+    add("--examples", type=Path, nargs="+", required=True, help="test examples of every task")
+    add("--similarity", type=Path, required=True, help="head_similarity.csv")
+    add("--reference", required=True, help="variant that the others, and heads, are compared with")
+    add("--controls", nargs="*", default=[], help="variants that are trained otherwise")
+    add("--resamples", type=int, required=True, help="bootstrap resamples, permutations of a test")
+    add("--level", type=float, required=True, help="level of the intervals")
+    add("--seed", type=int, required=True)
+    add("--output", type=Path, required=True, help="folder to write to")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from needlework.layout import Run, mixture_of
+from needlework.layout import Run, holds_real, mixture_of
 
 _NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 _RUNS = st.builds(Run, _NAMES, _NAMES, _NAMES, st.integers(0, 10**9))
@@ -57,6 +57,17 @@ def test_another_path_is_refused(path: str) -> None:
 def test_a_mixture_is_its_parts_and_their_shares(variant: str, shares: dict[str, float]) -> None:
     assert mixture_of(variant) == shares
     assert list(mixture_of(variant)) == list(shares)
+
+
+@pytest.mark.parametrize(
+    ("variant", "real"),
+    [
+        ("real", True), ("real_limited", True), ("multidoc_qa", True),
+        ("real:0.2+symbolic:0.8", True), ("symbolic", False), ("kv_simple:0.5+symbolic:0.5", False),
+    ],
+)  # fmt: skip
+def test_what_holds_real_examples_is_not_synthetic(variant: str, real: bool) -> None:
+    assert holds_real(variant) is real
 
 
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=5).filter(lambda n: sum(n) < 100))

@@ -221,15 +221,15 @@ _TAKES: list[tuple[str, type[BaseModel], tuple[str, ...]]] = [
     ("patch_heads", sections.EvaluationSection, _OF_VIEWS),
     ("patch_heads", sections.ComputeSection, _OF_JOBS),
     ("patch_heads", sections.PatchingSection, ("source", "targets")),
-    ("compare_interventions", sections.StatisticsSection, ("alpha",)),
+    ("compare_interventions", sections.StatisticsSection, ("alpha", "margin")),
     ("predict_answers", sections.EvaluationSection, _OF_VIEWS),
     ("predict_answers", sections.ComputeSection, _OF_JOBS),
     ("predict_views", sections.EvaluationSection, _OF_VIEWS),
     ("predict_views", sections.ComputeSection, _OF_JOBS),
     ("evaluate_general", sections.GeneralSection, ("variants",)),
     ("evaluate_general", sections.ComputeSection, _OF_JOBS),
-    ("compute_statistics", sections.StatisticsSection, ("alpha",)),
-    ("compute_depths", sections.StatisticsSection, ("alpha",)),
+    ("compute_statistics", sections.StatisticsSection, ("alpha", "margin")),
+    ("compute_depths", sections.StatisticsSection, ("alpha", "margin")),
     ("compare_general", sections.StatisticsSection, ("alpha",)),
 ]
 

@@ -133,13 +133,13 @@ def test_an_edit_of_report_or_evaluation_trains_nothing_again(copy: Path) -> Non
         "examples.py",
         "text.py",
     } <= files
-    assert not files & {"study/sections.py", "planning.py", "statistics.py", "attention.py"}
+    assert not files & {"study/sections.py", "planning.py", "statistics/bootstrap.py", "attention.py"}
 
 
 def test_an_edit_of_the_page_writes_the_report_again(copy: Path) -> None:
     files = _files_behind(copy, "render_report")
     assert {
-        "report/page.html.j2",
+        "report/templates/page.html.j2",
         "report/page.py",
         "report/build.py",
         "study/sections.py",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from needlework.evaluation.answer_scores import Floats, answer_scores
 from needlework.evaluation.metrics import main_metric, metrics_for
 from needlework.evaluation.predict import Row, read_predictions
 from needlework.evaluation.views import place_of
@@ -39,26 +41,60 @@ def depth_table(paths: Sequence[Path], *, resamples: int, level: float, seed: in
         level: of the intervals.
         seed: of the resamples.
     """
-    table = []
-    for path in paths:
-        run = Run.of(path)
-        place = place_of(path.stem)
-        where = run._asdict() | {"condition": path.stem}
-        fixed = {"documents": place.documents, "position": place.gold[0]} if place else {}
-        for name, rows in _binned(read_predictions(path), whole=place is not None).items():
-            clusters = [row["cluster"] for row in rows]
-            for metric in _metrics(run.task):
-                score = metrics_for(run.task)[metric]
-                values = [[score(row["prediction"], row["answers"])] for row in rows]
-                found = PairedBootstrap(values, clusters, resamples=resamples, seed=seed)
-                table.append(
-                    where | {"metric": metric, "bin": name} | fixed
-                    | found.interval(0, level)._asdict()
-                    | {"n": found.n, "n_clusters": found.n_clusters}
-                )  # fmt: skip
+    found: dict[tuple[Path, str], list[dict[str, Any]]] = {}
+    for together in _conditions(paths):
+        for clusters, scores in _bins_of_runs(together).items():
+            columns = np.hstack(list(scores.values()))
+            both = PairedBootstrap(columns, clusters, resamples=resamples, seed=seed)
+            size = {"n": both.n, "n_clusters": both.n_clusters}
+            for place, key in enumerate(scores):
+                metrics = _metrics(Run.of(key[0]).task)
+                found[key] = [
+                    {"metric": metric}
+                    | both.interval(place * len(metrics) + i, level)._asdict() | size
+                    for i, metric in enumerate(metrics)
+                ]  # fmt: skip
+    bins = (_ALL, *_BINS, _WITHOUT)
+    table = [
+        _where(path) | {"bin": name} | row
+        for path in paths
+        for name in bins
+        for row in found.get((path, name), [])
+    ]
     return pd.DataFrame(table, columns=DEPTH_COLUMNS).astype(
         {"documents": "Int64", "position": "Int64"}
     )
+
+
+def _where(path: Path) -> dict[str, Any]:
+    place = place_of(path.stem)
+    fixed = {"documents": place.documents, "position": place.gold[0]} if place else {}
+    return Run.of(path)._asdict() | {"condition": path.stem} | fixed
+
+
+def _conditions(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """The answers of all runs to the same questions: one task, one condition."""
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for path in paths:
+        groups.setdefault((Run.of(path).task, path.stem), []).append(path)
+    yield from groups.values()
+
+
+def _bins_of_runs(paths: Sequence[Path]) -> dict[tuple[str, ...], dict[tuple[Path, str], Floats]]:
+    """The scores of each run and bin, shape (items, metrics), by the clusters of the items.
+
+    Runs whose bins have the same clusters share their resamples, whose draws take most of the time.
+    """
+    shared: dict[tuple[str, ...], dict[tuple[Path, str], Floats]] = {}
+    for path in paths:
+        task, whole = Run.of(path).task, place_of(path.stem) is not None
+        for name, rows in _binned(read_predictions(path), whole=whole).items():
+            clusters = tuple(row["cluster"] for row in rows)
+            scores = answer_scores(task, [rows])
+            shared.setdefault(clusters, {})[path, name] = np.hstack(
+                [scores[metric] for metric in _metrics(task)]
+            )
+    return shared
 
 
 def _metrics(task: str) -> list[str]:

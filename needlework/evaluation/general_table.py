@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from needlework.evaluation.contrasts import detectable
 from needlework.evaluation.general import question_key, read_items
 from needlework.layout import Run
 from needlework.statistics import PairedBootstrap, holm
@@ -17,6 +18,7 @@ from needlework.statistics import PairedBootstrap, holm
 GENERAL_COLUMNS = [
     "model", "task", "variant", "seed", "benchmark", "metric", "shots", "data", "mean", "low",
     "high", "n", "left_out", "difference", "difference_low", "difference_high", "p", "p_adjusted",
+    "detectable", "margin", "p_equivalence", "p_equivalence_adjusted",
 ]  # fmt: skip
 
 _UNTUNED = "untuned"
@@ -41,20 +43,24 @@ def general_table(
     resamples: int,
     level: float,
     seed: int,
+    margin: float = 0.02,
     left_out: Collection[str] = (),
 ) -> pd.DataFrame:
     """`general.csv`: each run's mean on each benchmark, and its difference from the untuned model.
 
     Items are resampled one by one, those of all subjects of MMLU together; all runs of one model
     and benchmark share their resamples. The untuned model counts for all tasks, wherever its run
-    lies; its own row has no difference. p values are adjusted by Holm over all runs of one model
-    and benchmark.
+    lies; its own row has no difference. Two p values stand side by side: of no difference at all,
+    and (`p_equivalence`, two one-sided tests) of one of `margin` or more; where neither is small,
+    the items are too few to tell. Both are adjusted by Holm over all runs of one model and
+    benchmark.
 
     Args:
         paths: the general.json of every run, with its items beside it.
         resamples: resamples of the bootstrap.
         level: of the intervals.
         seed: of the resamples.
+        margin: a difference below it counts as none.
         left_out: questions that no run is scored on, because some were trained on them; they are
             compared in their normal form, and counted in `left_out`.
 
@@ -69,11 +75,11 @@ def general_table(
             groups.setdefault((result.run.model, result.summary["benchmark"]), []).append(result)
     rows: list[dict[str, Any]] = []
     for results in groups.values():
-        rows += _of_benchmark(results, keys, resamples, level, seed)
+        rows += _of_benchmark(results, keys, resamples, level, seed, margin)
     table = pd.DataFrame(rows, columns=GENERAL_COLUMNS)
-    table["p_adjusted"] = table.groupby(["model", "benchmark"])["p"].transform(
-        lambda p: holm(list(p))
-    )
+    families = table.groupby(["model", "benchmark"])
+    for p in ("p", "p_equivalence"):
+        table[f"{p}_adjusted"] = families[p].transform(lambda values: holm(list(values)))
     return table
 
 
@@ -95,7 +101,12 @@ def _results(path: Path) -> list[_Result]:
 
 
 def _of_benchmark(
-    results: list[_Result], left_out: set[str], resamples: int, level: float, seed: int
+    results: list[_Result],
+    left_out: set[str],
+    resamples: int,
+    level: float,
+    seed: int,
+    margin: float,
 ) -> list[dict[str, Any]]:
     """The rows of one model and benchmark, p not adjusted yet."""
     untuned = _untuned(results)
@@ -117,6 +128,8 @@ def _of_benchmark(
             found = both.difference(column, baseline, level)
             row |= {"difference": found.difference, "p": found.p}
             row |= {"difference_low": found.low, "difference_high": found.high}
+            row |= {"margin": margin, "p_equivalence": both.equivalence(column, baseline, margin)}
+            (row["detectable"],) = detectable(values[:, [column]] - values[:, [baseline]], units)
         rows.append(row)
     return rows
 

@@ -9,16 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from needlework.evaluation.metrics import metrics_for
+from needlework.evaluation.answer_scores import Floats, answer_scores
+from needlework.evaluation.contrasts import detectable
 from needlework.evaluation.predict import Row, read_predictions
 from needlework.interventions.record import Intervention, read_intervention
 from needlework.layout import Run
-from needlework.statistics import Difference, PairedBootstrap, holm
+from needlework.statistics import Difference, PairedBootstrap, holm, sign_flip
 
 INTERVENTION_COLUMNS = [
     "model", "task", "variant", "seed", "condition", "action", "chosen", "k", "heads", "draw",
     "kind", "during", "positions", "source", "metric", "mean", "low", "high", "against",
-    "difference", "difference_low", "difference_high", "p", "p_adjusted", "n", "n_clusters",
+    "difference", "difference_low", "difference_high", "p", "p_adjusted", "p_sign_flip",
+    "detectable", "n", "n_clusters",
 ]  # fmt: skip
 
 
@@ -42,17 +44,18 @@ def intervention_table(
 
     A condition is compared with the plain answers and, where it is not random itself, with the mean
     over the random draws of the same k, kind and rows, or of the same positions. That mean has rows
-    of its own, without a draw. p values are adjusted by Holm over all comparisons of one model,
-    task and metric, but for those of single draws, which have none adjusted. Plain answers count
-    where an item was intervened on.
+    of its own, without a draw. The larger of both p values, of the bootstrap and of sign flips, is
+    adjusted by Holm over all comparisons of one model, task and metric, but for those of single
+    draws, which have none adjusted. Plain answers count where an item was intervened on.
 
     Args:
         plain: predictions of every run without intervention.
         intervened: predictions of runs under conditions, named as these.
         records: the conditions, in folders named as the runs'.
-        resamples: resamples of the bootstrap over clusters.
+        resamples: resamples of the bootstrap over clusters, and most permutations of the sign-flip
+            test.
         level: of the intervals.
-        seed: of the resamples.
+        seed: of both.
 
     Raises:
         ValueError: predictions lack a record, a record its predictions, a run its plain answers;
@@ -70,7 +73,8 @@ def intervention_table(
         rows += _of_run(run, systems, _aligned(baselines[run], own), resamples, level, seed)
     table = pd.DataFrame(rows, columns=INTERVENTION_COLUMNS)
     planned = table[table["against"].notna() & table["draw"].isna()]
-    table["p_adjusted"] = planned.groupby(["model", "task", "metric"])["p"].transform(
+    cautious = planned.assign(p=planned[["p", "p_sign_flip"]].max(axis=1))
+    table["p_adjusted"] = cautious.groupby(["model", "task", "metric"])["p"].transform(
         lambda p: holm(list(p))
     )
     return table.astype(dict.fromkeys(("k", "heads", "draw"), "Int64"))
@@ -148,28 +152,44 @@ def _of_run(
 ) -> list[dict[str, Any]]:
     """The rows of one run, p not adjusted yet."""
     clusters = [row["cluster"] for row in answers["plain"]]
-    column = {name: index for index, name in enumerate(systems)}
+    values = _values(run.task, systems, answers)
+    # One bootstrap for all metrics: its draws take most of the time.
+    both = PairedBootstrap(
+        np.hstack(list(values.values())), clusters, resamples=resamples, seed=seed
+    )
     rows: list[dict[str, Any]] = []
-    for metric, function in metrics_for(run.task).items():
-        scores = {
-            name: np.array([function(row["prediction"], row["answers"]) for row in table])
-            for name, table in answers.items()
-        }
-        values = [
-            np.mean([scores[name] for name in system.columns], axis=0)
-            for system in systems.values()
-        ]
-        both = PairedBootstrap(np.stack(values, axis=1), clusters, resamples=resamples, seed=seed)
+    differences: list[Floats] = []
+    for place, (metric, scores) in enumerate(values.items()):
+        column = {name: i for i, name in enumerate(systems, place * len(systems))}
+        score = dict(zip(systems, scores.T, strict=True))
         for name, system in systems.items():
-            interval = both.interval(column[name], level)._asdict()
             row = run._asdict() | {"condition": name, "metric": metric} | _facts(system.record)
-            row |= interval | {"n": both.n, "n_clusters": both.n_clusters}
+            row |= both.interval(column[name], level)._asdict()
+            row |= {"n": both.n, "n_clusters": both.n_clusters}
             for against, other in _comparisons(system.record, systems):
                 found = both.difference(column[name], column[other], level)
                 rows.append(row | {"against": against} | _named(found))
+                differences.append(score[name] - score[other])
             if system.record is None:
                 rows.append(row)
+    together = np.stack(differences, axis=1)
+    flipped = sign_flip(together, clusters, permutations=resamples, seed=seed)
+    compared = [row for row in rows if "against" in row]
+    for row, p, smallest in zip(compared, flipped, detectable(together, clusters), strict=True):
+        row |= {"p_sign_flip": float(p), "detectable": smallest}
     return rows
+
+
+def _values(
+    task: str, systems: Mapping[str, _System], answers: Mapping[str, list[Row]]
+) -> dict[str, Floats]:
+    """The scores of the systems by each metric, shape (items, systems)."""
+    column = {name: i for i, name in enumerate(answers)}
+    members = [[column[name] for name in system.columns] for system in systems.values()]
+    return {
+        metric: np.stack([scores[:, own].mean(axis=1) for own in members], axis=1)
+        for metric, scores in answer_scores(task, list(answers.values())).items()
+    }
 
 
 def _named(found: Difference) -> dict[str, float]:

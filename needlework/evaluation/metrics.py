@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from needlework.evaluation.citations import (
     citation_f1,
@@ -19,9 +20,12 @@ Metric = Callable[[str, Sequence[str]], float]
 """The score in [0, 1] of a prediction, given the accepted answers."""
 
 
+_normal = lru_cache(maxsize=2**16)(normalise_answer)  # an item's answers come with every run
+
+
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """1 if the prediction equals an accepted answer, both normalised, else 0 (SQuAD 1.1)."""
-    return float(normalise_answer(prediction) in {normalise_answer(a) for a in answers})
+    return float(_normal(prediction) in map(_normal, answers))
 
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
@@ -29,14 +33,14 @@ def token_f1(prediction: str, answers: Sequence[str]) -> float:
 
     Two answers without a word left by the normalisation agree, as in SQuAD 2.0.
     """
-    return max(_f1(normalise_answer(prediction).split(), normalise_answer(a)) for a in answers)
+    predicted = _normal(prediction).split()
+    return max(_f1(predicted, _normal(answer).split()) for answer in answers)
 
 
-def _f1(predicted: list[str], answer: str) -> float:
-    wanted = answer.split()
-    shared = sum((Counter(predicted) & Counter(wanted)).values())
-    if not shared:
+def _f1(predicted: list[str], wanted: list[str]) -> float:
+    if set(predicted).isdisjoint(wanted):
         return float(predicted == wanted)  # two empty answers agree
+    shared = sum((Counter(predicted) & Counter(wanted)).values())
     return 2 * shared / (len(predicted) + len(wanted))
 
 
@@ -46,8 +50,8 @@ def best_subspan_em(prediction: str, answers: Sequence[str]) -> float:
     Source: Liu et al. (2024), Lost in the Middle. Letters count, not words, as in the original:
     "climate" contains "Lima".
     """
-    line = normalise_answer(prediction.split("\n")[0])
-    return float(any(normalise_answer(answer) in line for answer in answers))
+    line = _normal(prediction.split("\n")[0])
+    return float(any(_normal(answer) in line for answer in answers))
 
 
 _EXTRACTIVE: dict[str, Metric] = {"f1": token_f1, "exact_match": exact_match}

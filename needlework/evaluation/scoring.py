@@ -1,75 +1,95 @@
-"""Tables of scores and of paired comparisons, from the predictions of all runs of a study."""
+"""Tables of scores, variants and comparisons, from the predictions of all runs of a study."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from needlework.evaluation.metrics import metrics_for, parseable
+from needlework.evaluation.answer_scores import Floats, answer_scores
+from needlework.evaluation.contrasts import COMPARISON_COLUMNS, comparison_rows
+from needlework.evaluation.metrics import parseable
 from needlework.evaluation.predict import Row, read_predictions
+from needlework.evaluation.variant_table import (
+    VARIANT_COLUMNS,
+    Systems,
+    averaged,
+    synthetic_variants,
+    variant_rows,
+)
 from needlework.layout import Run
-from needlework.statistics import PairedBootstrap, detectable_difference, holm
+from needlework.statistics import PairedBootstrap
 
 SCORE_COLUMNS = [
     "model", "task", "variant", "seed", "condition", "metric", "mean", "low", "high", "n",
     "n_clusters", "unparseable", "cut",
 ]  # fmt: skip
-COMPARISON_COLUMNS = [
-    "model", "task", "condition", "metric", "variant_a", "variant_b", "difference", "low", "high",
-    "p", "p_adjusted", "n", "n_clusters", "detectable",
-]  # fmt: skip
+
+
+class ScoreTables(NamedTuple):
+    """`scores.csv`, `variants.csv` and `comparisons.csv`."""
+
+    scores: pd.DataFrame
+    variants: pd.DataFrame
+    comparisons: pd.DataFrame
 
 
 def score_tables(
-    paths: Sequence[Path], *, resamples: int, level: float, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`scores.csv` and `comparisons.csv`: each run's means, and every variant against every other.
+    paths: Sequence[Path],
+    *,
+    reference: str,
+    controls: Collection[str] = (),
+    resamples: int,
+    level: float,
+    seed: int,
+) -> ScoreTables:
+    """The means of each run and of each variant, and every variant against every other.
 
     Every row is scored; `unparseable` counts the replies of a run in which no answer can be read,
     `cut` those that the limit of tokens ended. All runs of one model, task and condition share
-    their resamples. A comparison is between variants: an item's score is first averaged over the
-    training seeds. p values are adjusted by Holm over the comparisons of one model, task, condition
-    and metric.
+    their resamples. A variant's scores are those of its items, averaged over the training seeds
+    first; `contrasts.contrasts` says what each comparison is made for.
+
+    Args:
+        paths: the answers of all runs, <model>/<task>/<variant>/seed<n>/<condition>.jsonl, in the
+            study's order.
+        reference: the variant that the others are measured against.
+        controls: variants that are trained otherwise, and are not ranked.
+        resamples: resamples of the bootstrap, and most permutations of the sign-flip test.
+        level: of the intervals.
+        seed: of both.
 
     Raises:
         ValueError: two runs were scored on different items.
     """
-    scores: list[dict[str, Any]] = []
-    comparisons: list[dict[str, Any]] = []
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ScoreTables._fields}
     for (model, task, condition), group in _groups(paths).items():
+        runs = list(group)
+        values, clusters, unread = _scored(task, group)
+        metrics = _resampled(values, runs, clusters, resamples, seed)
+        synthetic = synthetic_variants([run.variant for run in runs], controls)
+        found = {
+            "scores": _run_rows(metrics, runs, unread, level),
+            "variants": [
+                {"metric": metric} | row
+                for metric, systems in metrics.items()
+                for row in variant_rows(systems, synthetic, level)
+            ],
+            "comparisons": comparison_rows(
+                metrics, clusters, reference=reference, synthetic=synthetic, level=level,
+                permutations=resamples, seed=seed,
+            ),
+        }  # fmt: skip
         where = {"model": model, "task": task, "condition": condition}
-        rows = _aligned(group)
-        clusters = [row["cluster"] for row in rows[0]]
-        unread = [_unread(task, run) for run in rows]
-        for metric, function in metrics_for(task).items():
-            values = np.array(
-                [[function(r["prediction"], r["answers"]) for r in run] for run in rows]
-            ).T
-            keys = list(group)
-            names, by_variant = _mean_over_seeds(values, [run.variant for run in keys])
-            both = PairedBootstrap(
-                np.hstack([values, by_variant]), clusters, resamples=resamples, seed=seed
-            )
-            size = {"n": both.n, "n_clusters": both.n_clusters}
-            for i, run in enumerate(keys):
-                interval = both.interval(i, level)._asdict()
-                scores.append(
-                    where | {"variant": run.variant, "seed": run.seed, "metric": metric}
-                    | interval | size | unread[i]
-                )  # fmt: skip
-            comparisons += [
-                where | {"metric": metric} | row | size
-                for row in _comparisons(both, names, by_variant, clusters, len(keys), level)
-            ]
-    return (
-        pd.DataFrame(scores, columns=SCORE_COLUMNS),
-        pd.DataFrame(comparisons, columns=COMPARISON_COLUMNS),
+        for name, more in found.items():
+            tables[name] += [where | row for row in more]
+    return ScoreTables(
+        pd.DataFrame(tables["scores"], columns=SCORE_COLUMNS),
+        pd.DataFrame(tables["variants"], columns=VARIANT_COLUMNS),
+        pd.DataFrame(tables["comparisons"], columns=COMPARISON_COLUMNS),
     )
 
 
@@ -81,7 +101,16 @@ def _groups(paths: Sequence[Path]) -> dict[tuple[str, str, str], dict[Run, Path]
     return groups
 
 
-def _aligned(group: dict[Run, Path]) -> list[list[Row]]:
+def _scored(
+    task: str, group: Mapping[Run, Path]
+) -> tuple[dict[str, Floats], list[str], list[dict[str, int]]]:
+    """The scores by metric, shape (items, runs); the items' clusters; what `_unread` counts."""
+    tables = _aligned(group)
+    clusters = [row["cluster"] for row in tables[0]]
+    return answer_scores(task, tables), clusters, [_unread(task, rows) for rows in tables]
+
+
+def _aligned(group: Mapping[Run, Path]) -> list[list[Row]]:
     """The rows of every run, item by item the same.
 
     A difference between runs that answered other questions would mean nothing.
@@ -108,42 +137,46 @@ def _unread(task: str, rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def _mean_over_seeds(
-    values: np.ndarray[Any, np.dtype[np.float64]], variants: Sequence[str]
-) -> tuple[list[str], np.ndarray[Any, np.dtype[np.float64]]]:
-    names = list(dict.fromkeys(variants))
-    columns = [values[:, [v == name for v in variants]].mean(axis=1) for name in names]
-    return names, np.stack(columns, axis=1)
-
-
-def _comparisons(
-    bootstrap: PairedBootstrap,
-    names: Sequence[str],
-    values: np.ndarray[Any, np.dtype[np.float64]],
+def _resampled(
+    values: Mapping[str, Floats],
+    runs: Sequence[Run],
     clusters: Sequence[str],
-    offset: int,
+    resamples: int,
+    seed: int,
+) -> dict[str, Systems]:
+    """The variants by each metric, in one bootstrap, whose draws take most of the time.
+
+    The columns of the runs stand right before those of their variants.
+    """
+    variants = [run.variant for run in runs]
+    means = {metric: averaged(scores, variants) for metric, scores in values.items()}
+    columns = [np.hstack([scores, means[metric][1]]) for metric, scores in values.items()]
+    both = PairedBootstrap(np.hstack(columns), clusters, resamples=resamples, seed=seed)
+    metrics, first = {}, 0
+    for metric, (names, scores) in means.items():
+        single = [float(mean) for mean in both.means[first : first + len(runs)]]
+        seeds = [
+            [mean for mean, variant in zip(single, variants, strict=True) if variant == name]
+            for name in names
+        ]
+        metrics[metric] = Systems(names, scores, seeds, both, first + len(runs))
+        first += len(runs) + len(names)
+    return metrics
+
+
+def _run_rows(
+    metrics: Mapping[str, Systems],
+    runs: Sequence[Run],
+    unread: Sequence[dict[str, int]],
     level: float,
 ) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for a, b in combinations(range(len(names)), 2):
-        # The later variant against the earlier: gains over the untuned model read as positive.
-        found = bootstrap.difference(offset + b, offset + a, level)
-        rows.append(
-            {"variant_a": names[b], "variant_b": names[a]}
-            | found._asdict()
-            | {"detectable": _detectable(values[:, b] - values[:, a], clusters)}
-        )
-    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_adjusted"] = adjusted
-    return rows
-
-
-def _detectable(
-    differences: np.ndarray[Any, np.dtype[np.float64]], clusters: Sequence[str]
-) -> float:
-    """From the clusters' mean differences, which are independent where items are not.
-
-    NaN with a single cluster, which has no spread.
-    """
-    means = pd.Series(differences).groupby(np.array(clusters)).mean()
-    return detectable_difference(means) if len(means) > 1 else math.nan
+    rows = []
+    for metric, systems in metrics.items():
+        both = systems.bootstrap
+        size = {"n": both.n, "n_clusters": both.n_clusters}
+        for i, run in enumerate(runs, systems.first - len(runs)):
+            rows.append(
+                {"variant": run.variant, "seed": run.seed, "metric": metric}
+                | both.interval(i, level)._asdict() | size
+            )  # fmt: skip
+    return [row | unread[i % len(runs)] for i, row in enumerate(rows)]

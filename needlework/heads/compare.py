@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Measures = dict[tuple[str, str], Floats]
 
 
-def measures(vectors: Floats, top_count: int) -> Measures:
+def measures(vectors: Floats, top_count: int, zeros: int = 0) -> Measures:
     """How runs resemble each other, by the name of a set of heads (or "scores") and of a measure.
 
     The sets are those of `indicators`, by *recall* (shared heads / heads of b), *precision* (shared
@@ -30,6 +30,7 @@ def measures(vectors: Floats, top_count: int) -> Measures:
     Args:
         vectors: (..., runs, heads), the scores.
         top_count: k of the top-k set.
+        zeros: heads beside these whose score is 0 in every run; told by number, they cost nothing.
 
     Returns:
         Of each measure, (..., runs, runs).
@@ -39,7 +40,7 @@ def measures(vectors: Floats, top_count: int) -> Measures:
         shared, sizes = _products(sets), sets.sum(axis=-1)
         either = sizes[..., :, None] + sizes[..., None, :] - shared
         found |= _shares(name, shared, sizes) | {(name, "jaccard"): _ratio(shared, either)}
-    for measure, view in _views(vectors).items():
+    for measure, view in _views(vectors, zeros).items():
         found["scores", measure] = _cosines(_products(view), view)
     return found
 
@@ -91,16 +92,29 @@ def _shares(name: str, shared: Floats, sizes: Floats) -> Measures:
     }
 
 
-def _views(vectors: Floats) -> dict[str, Floats]:
+def _views(vectors: Floats, zeros: int = 0) -> dict[str, Floats]:
     """Each measure is the cosine of one view of the scores."""
-    ranks = stats.rankdata(vectors, axis=-1)  # ties have their mean rank
-    return {"cosine": vectors, "spearman": _centred(ranks), "pearson": _centred(vectors)}
+    # All of the zeros are one more column, whose weight is their number.
+    weights = np.ones(vectors.shape[-1] + bool(zeros))
+    if zeros:
+        vectors = np.concatenate([vectors, np.zeros((*vectors.shape[:-1], 1))], axis=-1)
+        weights[-1] = zeros
+    # Ties have their mean rank. Of the zeros that are not there, a score has all below it if it is
+    # positive, and half if it is a zero itself.
+    ranks = stats.rankdata(vectors, axis=-1) + max(zeros - 1, 0) * (1 + np.sign(vectors)) / 2
+    return {
+        "cosine": vectors,
+        "spearman": _centred(ranks, weights),
+        "pearson": _centred(vectors, weights),
+    }
 
 
-def _centred(vectors: Floats) -> Floats:
+def _centred(vectors: Floats, weights: Floats) -> Floats:
+    """Deviations from the weighted mean, times the root of their weights, as products take them."""
     constant = np.ptp(vectors, axis=-1, keepdims=True) == 0
     # A constant vector must not leave the rounding of its mean, which has a direction.
-    return np.where(constant, 0.0, vectors - vectors.mean(axis=-1, keepdims=True))
+    mean = (vectors @ weights / weights.sum())[..., None]
+    return np.where(constant, 0.0, (vectors - mean) * np.sqrt(weights))
 
 
 def _cosines(products: Floats, vectors: Floats) -> Floats:

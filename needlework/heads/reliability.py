@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from needlework.heads.compare import measures
-from needlework.heads.score_file import existing_heads, read_scores
-from needlework.layout import Run
+from needlework.heads.run_scores import RunScores
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +25,7 @@ _DIGITS = 6  # as HeadScores.mean: rounding noise decides no tie
 
 
 def reliability_table(
-    paths: Sequence[Path], *, top_count: int, draws: int = 200, seed: int
+    runs: Sequence[RunScores], *, top_count: int, draws: int = 200, seed: int
 ) -> pd.DataFrame:
     """`reliability.csv`: how far the scores from some examples agree with those from others.
 
@@ -45,7 +44,7 @@ def reliability_table(
     law.
 
     Args:
-        paths: files that `write_scores` wrote, each in the folder of its run.
+        runs: whose scores, from `read_run`.
         top_count: k of the top-k set.
         draws: how often the instances are dealt.
         seed: seed of the draws.
@@ -55,11 +54,10 @@ def reliability_table(
         the instances; where these cannot be halved, the one number is 0 and the value NaN.
     """
     rows = []
-    for path in map(Path, paths):
-        scores = read_scores(path)
-        values = scores.of()[:, existing_heads(scores.layers)]
-        found = _agreement(values, scores.clusters(), top_count, draws, seed)
-        rows += [Run.of(path)._asdict() | row for row in found]
+    for each in runs:
+        clusters = tuple(instance.cluster for instance in each.counted)
+        found = _agreement(each.values, clusters, top_count, draws, seed)
+        rows += [each.run._asdict() | row for row in found]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -85,17 +83,18 @@ def enough(table: pd.DataFrame, *, measure: str = "spearman", agreement: float =
 
 
 def _agreement(
-    values: Floats, clusters: list[str], top_count: int, draws: int, seed: int
+    values: Floats, clusters: tuple[str, ...], top_count: int, draws: int, seed: int
 ) -> list[dict[str, Any]]:
     places = _dealt(clusters, draws, seed)
     half = int((places < len(clusters)).sum(axis=2).min())
     steps = {round(half * 2 ** (-k / 2)) for k in range(2 * half.bit_length())} - {0}
     rows: list[dict[str, Any]] = []
     agreement: dict[tuple[str, int], Floats] = {}
+    active = values.any(axis=0)
     for examples in sorted(steps or {0}):
         with np.errstate(invalid="ignore"):  # nothing, of no example
-            means = (places < examples).astype(np.float64) @ values / np.float64(examples)
-        found = measures(means.round(_DIGITS), top_count)
+            means = (places < examples).astype(np.float64) @ values[:, active] / examples
+        found = measures(means.round(_DIGITS), top_count, zeros=int((~active).sum()))
         shared = found["top", "jaccard"][:, 0, 1]
         for measure, drawn in {
             "cosine": found["scores", "cosine"][:, 0, 1],
@@ -113,7 +112,8 @@ def _agreement(
     return rows
 
 
-def _dealt(clusters: list[str], draws: int, seed: int) -> NDArray[np.intp]:
+@lru_cache(maxsize=4)  # runs of one task are dealt alike
+def _dealt(clusters: tuple[str, ...], draws: int, seed: int) -> NDArray[np.intp]:
     """The place of each instance in either half, (draws, 2, n); n where it is in the other.
 
     Clusters come in random order, each to the half that is smaller then.

@@ -123,12 +123,12 @@ class HeadScores:
         measure, kept = self._select(kind, role, instances)
         return self.measures[measure][kept]
 
-    def clusters(
+    def counted(
         self, kind: str | None = None, role: str | None = None, instances: _Which | None = None
-    ) -> list[str]:
-        """The cluster of each instance that `of` returns; raises as `of` does."""
+    ) -> list[Instance]:
+        """The instances that `of` returns scores of; raises as `of` does."""
         _, kept = self._select(kind, role, instances)
-        return [self.instances[i].cluster for i in kept]
+        return [self.instances[i] for i in kept]
 
     def mean(
         self, kind: str | None = None, role: str | None = None, instances: _Which | None = None
@@ -288,16 +288,17 @@ def _array(
     shape: tuple[int, ...],
     there: NDArray[np.bool_],
 ) -> Scores:
-    heads = {f"{layer}-{head}": (layer, head) for layer, head in np.argwhere(there)}
-    if set(by_head) != set(heads):
+    heads = [f"{layer}-{head}" for layer, head in np.argwhere(there).tolist()]
+    if by_head.keys() != set(heads):
         missing, unknown = sorted(set(heads) - set(by_head)), sorted(set(by_head) - set(heads))
         raise ValueError(f"measures.{name}.scores lacks the heads {missing}, has {unknown} besides")
-    scores = np.full(shape, np.nan)
-    for key, (layer, head) in heads.items():
+    for key in heads:
         if len(by_head[key]) != shape[0]:
             raise ValueError(
                 f"measures.{name}.scores.{key} has {len(by_head[key])} numbers; expected "
                 f"{shape[0]}, one per instance"
             )
-        scores[:, layer, head] = [np.nan if x is None else x for x in by_head[key]]
+    scores = np.full(shape, np.nan)
+    # None becomes NaN.
+    scores[:, there] = np.array([by_head[key] for key in heads], dtype=np.float64).T
     return scores

@@ -50,10 +50,14 @@ def indicators(vectors: Scores, top_count: int) -> dict[str, Scores]:
 
 
 def _is_top(vectors: Scores, count: int) -> NDArray[np.bool_]:
-    order = np.argsort(-vectors, axis=-1, kind="stable")[..., :count]
-    chosen = np.zeros(vectors.shape, dtype=bool)
-    np.put_along_axis(chosen, order, True, axis=-1)
-    return chosen & (vectors > 0)
+    positive = np.where(vectors > 0, vectors, 0.0)
+    if count >= vectors.shape[-1]:
+        return np.asarray(positive > 0)
+    # The highest score that is left out; sorting all of them takes three times as long.
+    highest = -np.partition(-positive, count, axis=-1)[..., count, None]
+    chosen, tied = positive > highest, (positive == highest) & (highest > 0)
+    missing = count - chosen.sum(axis=-1, keepdims=True)
+    return np.asarray(chosen | (tied & (tied.cumsum(axis=-1) <= missing)))
 
 
 def _heads(chosen: NDArray[np.bool_]) -> frozenset[Head]:

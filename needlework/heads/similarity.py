@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from needlework.heads.compare import measures, random_measures
-from needlework.heads.score_file import existing_heads, read_scores
+from needlework.heads.run_scores import RunScores, check_comparable
 from needlework.heads.sets import indicators
 from needlework.layout import Run
 from needlework.provenance import derived_seed
@@ -32,21 +31,8 @@ _CHUNK = 2_000_000
 _DIGITS = 6  # as HeadScores.mean: rounding noise decides neither a tie nor a threshold
 
 
-class _Probe(NamedTuple):
-    """The scores of one run, as far as they are compared."""
-
-    path: Path
-    run: Run
-    settings: dict[str, Any]  # what was scored, and which instances count
-    there: NDArray[np.bool_]  # (layers, heads)
-    instances: tuple[tuple[str, str], ...]  # id and cluster of all, counted or not, sorted
-    clusters: Integers  # of the n that count: the place of its cluster among all clusters, sorted
-    values: Floats  # (n, heads that exist)
-    mean: Floats  # (heads that exist,)
-
-
 def similarity_table(
-    paths: Sequence[Path],
+    runs: Sequence[RunScores],
     *,
     reference: str,
     top_count: int,
@@ -74,28 +60,25 @@ def similarity_table(
     (or the same scores, permuted) over all heads, and within each layer.
 
     Args:
-        paths: files that `write_scores` wrote, each in the folder of its run. Kind, role and the
-            instances that count are those of each file's `metadata["probe"]`.
+        runs: of one model or several, from `read_run`.
         reference: the variant that is b in its pairs with others, "real" where a study has it. In
-            all other pairs b is the earlier of `paths`.
+            all other pairs b is the earlier of `runs`.
         top_count: k of the top-k sets.
         resamples: number of resamples.
         level: level of the intervals.
         seed: seed of the draws.
 
     Raises:
-        ValueError: two files of one run; two files of one model with other heads, or whose probes
-            differ in a setting (kind, role, instances, answers and the rest, but for the batch); a
-            model without the reference; `level` is not between 0 and 1; fewer than 2 resamples.
+        ValueError: runs of one model that `check_comparable` refuses; a model without the
+            reference; `level` is not between 0 and 1; fewer than 2 resamples.
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; expected a share between 0 and 1, such as 0.95")
     if resamples < 2:
         raise ValueError(f"resamples is {resamples}; a spread takes at least 2 (1,000 is usual)")
-    probes = [_read(Path(path)) for path in paths]
     rows = []
-    for model in dict.fromkeys(probe.run.model for probe in probes):
-        own = [probe for probe in probes if probe.run.model == model]
+    for model in dict.fromkeys(each.run.model for each in runs):
+        own = [each for each in runs if each.run.model == model]
         _check(own, reference)
         a, b = _pairs([probe.run for probe in own], reference)
         errors = _errors(own, top_count, a, b, resamples, seed)
@@ -104,46 +87,12 @@ def similarity_table(
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _read(path: Path) -> _Probe:
-    scores = read_scores(path)
-    there = existing_heads(scores.layers)
-    places = {c: k for k, c in enumerate(sorted({i.cluster for i in scores.instances}))}
-    settings = scores.metadata["probe"]
-    return _Probe(
-        path=path,
-        run=Run.of(path),
-        settings={key: value for key, value in settings.items() if key != "batch"},
-        there=there,
-        instances=tuple(sorted((i.id, i.cluster) for i in scores.instances)),
-        clusters=np.array([places[cluster] for cluster in scores.clusters()], dtype=np.intp),
-        values=scores.of()[:, there],
-        mean=scores.mean()[there],
-    )
-
-
-def _check(probes: list[_Probe], reference: str) -> None:
-    first = probes[0]
-    for k, probe in enumerate(probes):
-        keys = sorted(first.settings.keys() | probe.settings.keys())
-        pairs = {key: (first.settings.get(key), probe.settings.get(key)) for key in keys}
-        unlike = [f"{key} {pair}" for key, pair in pairs.items() if pair[0] != pair[1]]
-        if unlike:
-            raise ValueError(
-                f"the probes of {first.path} and {probe.path} differ in {', '.join(unlike)}; score "
-                "both with the same settings to compare them"
-            )
-        if not np.array_equal(first.there, probe.there):
-            raise ValueError(
-                f"{first.path} has {first.there.sum()} heads and {probe.path} has "
-                f"{probe.there.sum()}, or not in the same layers; these are not runs of one model"
-            )
-        for other in probes[:k]:
-            if other.run == probe.run:
-                raise ValueError(f"{other.path} and {probe.path} are of one run; give one of them")
-    variants = sorted({probe.run.variant for probe in probes})
+def _check(runs: list[RunScores], reference: str) -> None:
+    check_comparable(runs)
+    variants = sorted({each.run.variant for each in runs})
     if reference not in variants:
         raise ValueError(
-            f"no probe of the variant {reference!r} for {first.run.model}, only of {variants}"
+            f"no probe of the variant {reference!r} for {runs[0].run.model}, only of {variants}"
         )
 
 
@@ -158,14 +107,15 @@ def _pairs(runs: list[Run], reference: str) -> tuple[Integers, Integers]:
 
 
 def _errors(
-    probes: list[_Probe], top_count: int, a: Integers, b: Integers, resamples: int, seed: int
+    probes: list[RunScores], top_count: int, a: Integers, b: Integers, resamples: int, seed: int
 ) -> dict[tuple[str, str], Floats]:
     """Standard deviation of every measure over the resamples, (pairs,); NaN where none exists."""
     resampled: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
-    for means in _resampled_means(probes, resamples, seed):
-        for key, found in measures(means, top_count).items():
+    active = np.any([probe.values.any(axis=0) for probe in probes], axis=0)
+    for means in _resampled_means(probes, active, resamples, seed):
+        for key, found in measures(means, top_count, zeros=int((~active).sum())).items():
             resampled.setdefault(key, []).append(found[:, a, b].astype(np.float32))
-    varies = np.array([len(np.unique(probe.clusters)) > 1 for probe in probes])
+    varies = np.array([len({each.cluster for each in probe.counted}) > 1 for probe in probes])
     errors = {}
     for key, parts in resampled.items():
         found = np.concatenate(parts)
@@ -175,17 +125,27 @@ def _errors(
     return errors
 
 
-def _resampled_means(probes: list[_Probe], resamples: int, seed: int) -> Iterator[Floats]:
-    """Blocks of (rows, runs, heads), `resamples` rows in all."""
+def _resampled_means(
+    probes: list[RunScores], active: NDArray[np.bool_], resamples: int, seed: int
+) -> Iterator[Floats]:
+    """Blocks of (rows, runs, active heads), `resamples` rows in all."""
     weights = {probe.instances: _weights(probe.instances, resamples, seed) for probe in probes}
-    step = max(1, _CHUNK // (len(probes) * len(probes[0].mean)))
+    clusters = [_clusters(probe) for probe in probes]
+    values = [probe.values[:, active] for probe in probes]
+    step = max(1, _CHUNK // (len(probes) * len(active)))
     for start in range(0, resamples, step):
         means = []
-        for probe in probes:
-            drawn = weights[probe.instances][start : start + step, probe.clusters]
+        for probe, own, scores in zip(probes, clusters, values, strict=True):
+            drawn = weights[probe.instances][start : start + step, own]
             with np.errstate(invalid="ignore"):  # NaN where none of the instances that count is
-                means.append(drawn @ probe.values / drawn.sum(axis=1, keepdims=True))
+                means.append(drawn @ scores / drawn.sum(axis=1, keepdims=True))
         yield np.stack(means, axis=1).round(_DIGITS)
+
+
+def _clusters(probe: RunScores) -> Integers:
+    """Of the instances that count, the place of the cluster among all clusters, sorted."""
+    places = {c: k for k, c in enumerate(sorted({cluster for _, cluster in probe.instances}))}
+    return np.array([places[each.cluster] for each in probe.counted], dtype=np.intp)
 
 
 def _weights(instances: tuple[tuple[str, str], ...], resamples: int, seed: int) -> Floats:
@@ -199,7 +159,7 @@ def _weights(instances: tuple[tuple[str, str], ...], resamples: int, seed: int) 
 
 
 def _rows(
-    probes: list[_Probe],
+    probes: list[RunScores],
     top_count: int,
     a: Integers,
     b: Integers,

@@ -1,38 +1,50 @@
-"""From the results folder of a study to its figures and its page."""
+"""From the results folder of a study to its figures, the tables of the report, and its page."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from needlework.atomic import write_text
-from needlework.examples import Example, read_examples
+from needlework.examples import Example, iter_examples
 from needlework.provenance import versions
 from needlework.report.draw import draw
+from needlework.report.elements import Row, records
+from needlework.report.explorer_data import explorer_data
 from needlework.report.findings import find
 from needlework.report.head_table import read_heads
-from needlework.report.page import render_page
+from needlework.report.names import scored_pairs
+from needlework.report.page import Contents, render_page
+from needlework.report.publication import published
+from needlework.report.report_tables import report_tables
 from needlework.report.stages import stage_table
-from needlework.study.runs import own_tasks
+from needlework.report.tables import intervention_rows
+from needlework.report.view_table import unread, view_tables
+from needlework.report.viewer_data import viewer_data
+from needlework.study.runs import own_tasks, trained_variants
 from needlework.study.sections import Study
 
-_TABLES = (
-    "scores", "comparisons", "correlations", "head_similarity", "reliability", "training",
+_STATISTICS = (
+    "scores", "variants", "comparisons", "correlations", "depths", "head_similarity",
+    "head_differences", "reliability", "training", "training_curves",
 )  # fmt: skip
+_ON_THE_PAGE = ("comparisons", "correlations", "depths", "general", "training")
 
 
 def build_report(
     results: Path, study: Study, *, reference: str, benchmarks: Sequence[Path]
 ) -> None:
-    """Write `results`/figures, those that `names.figure_names` names, and `results`/report.html.
+    """Write `results`/figures, `results`/tables and `results`/report.html.
 
-    Reads, below `results`: the tables of statistics (interventions.csv where the study masks or
-    patches), the head scores of every run, every variant's dataset.json and first training example,
-    and what a language model wrote, where one did.
+    The figures are those that `names.figure_names` names. Reads, below `results`: the tables of
+    statistics (interventions.csv where the study masks or patches, general.csv where it asks for
+    general abilities), the head scores of every run, the test examples with their answers and
+    where heads looked, every corpus.json, dataset.json and first training example, and what a
+    language model wrote, where one did.
 
     Args:
         results: the study's folder, in the layout of docs/formats.md.
@@ -42,39 +54,68 @@ def build_report(
     """
     more = ["interventions"] if study.masking or study.patching else []
     more += ["general"] if study.general else []
-    tables = {name: _table(results, name) for name in (*_TABLES, *more)}
+    statistics = {
+        name: _read(results / "statistics" / f"{name}.csv") for name in (*_STATISTICS, *more)
+    }
+    made = report_tables(results, study, statistics, reference=reference)
+    made["stages"] = stage_table(benchmarks, results / "benchmarks")
+    made = {name: _written(results / "tables" / f"{name}.csv", t) for name, t in made.items()}
+    for name, text in published(made["main"], statistics, study, reference=reference).items():
+        write_text(results / "tables" / name, text)
     heads = read_heads(results, study)
+    drawn = statistics | {"heads": heads.table, "main": made["main"]}
     page = render_page(
-        study=study.model_dump(),
-        reference=reference,
-        findings=find(
-            tables, reference=reference, alpha=study.statistics.alpha, controls=study.controls
-        ),
-        tables=tables,
-        notes=heads.notes,
-        figures=draw(results / "figures", study, tables | {"heads": heads.table}, reference),
-        examples=_examples(results, study),
-        datasets=[
-            {"task": task} | _json(results / "datasets" / task / variant / "dataset.json")
-            for task in own_tasks(study)
-            for variant in study.variants
-        ],
-        generations=[
-            {"task": task} | _json(path)
-            for task in own_tasks(study)
-            for kind in ("rewrites", "documents")
-            if (path := results / "generations" / task / f"{kind}.json").is_file()
-        ],
-        stages=stage_table(benchmarks, results / "benchmarks"),
-        versions=versions(),
-    )
+        Contents(
+            study=study.model_dump(mode="json"),
+            variants=trained_variants(study),
+            reference=reference,
+            findings=find(
+                made["main"], statistics, reference=reference, alpha=study.statistics.alpha,
+                controls=study.controls,
+            ),
+            rows=_rows(statistics, made),
+            views=view_tables(statistics["variants"]),
+            notes=heads.notes,
+            unread=unread(statistics["scores"]),
+            figures=draw(results / "figures", study, drawn, reference),
+            examples=_examples(results, study),
+            datasets=list(_datasets(results, study)),
+            generations=list(_generations(results, study)),
+            explorer=(
+                explorer_data(heads.table, statistics, reference=reference)
+                if scored_pairs(study) else None
+            ),
+            viewer=viewer_data(results, study),
+            versions=versions(),
+        )
+    )  # fmt: skip
     write_text(results / "report.html", page)
 
 
-def _table(results: Path, name: str) -> pd.DataFrame:
+def _read(path: Path) -> pd.DataFrame:
+    """The table of a file; its index is the number of the row, from 0."""
     # Only an empty cell is missing: a name may be "NA".
-    path = results / "statistics" / f"{name}.csv"
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def _written(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table as the file has it once it is written: the page shows what files say."""
+    write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return _read(path)
+
+
+def _rows(
+    statistics: Mapping[str, pd.DataFrame], made: Mapping[str, pd.DataFrame]
+) -> dict[str, list[Row]]:
+    """The rows of the tables that the page prints, by file; of `interventions` each seed's."""
+    files = {f"statistics/{name}.csv": statistics[name] for name in _ON_THE_PAGE
+             if name in statistics}  # fmt: skip
+    files |= {f"tables/{name}.csv": table for name, table in made.items()}
+    rows = {file: records(table, file) for file, table in files.items()}
+    if "interventions" in statistics:
+        each = intervention_rows(statistics["interventions"], statistics["scores"])
+        rows["interventions"] = records(each, "statistics/interventions.csv")
+    return rows
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -85,7 +126,22 @@ def _json(path: Path) -> dict[str, Any]:
 def _examples(results: Path, study: Study) -> dict[tuple[str, str], Example]:
     """The first training example of every variant: the same question where variants share it."""
     return {
-        (task, variant): read_examples(results / "datasets" / task / variant / "train.jsonl")[0]
+        (task, variant): next(iter_examples(results / "datasets" / task / variant / "train.jsonl"))
         for task in own_tasks(study)
         for variant in study.variants
     }
+
+
+def _datasets(results: Path, study: Study) -> Iterator[dict[str, Any]]:
+    for task in own_tasks(study):
+        for variant in study.variants:
+            path = results / "datasets" / task / variant / "dataset.json"
+            yield {"task": task} | _json(path)
+
+
+def _generations(results: Path, study: Study) -> Iterator[dict[str, Any]]:
+    for task in own_tasks(study):
+        for kind in ("rewrites", "documents"):
+            path = results / "generations" / task / f"{kind}.json"
+            if path.is_file():  # else no language model was asked
+                yield {"task": task} | _json(path)

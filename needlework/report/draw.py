@@ -1,4 +1,7 @@
-"""Every figure of a study: which table it is drawn from, and by what."""
+"""Every figure of a study: which table it is drawn from, and by what.
+
+A figure's table is made when it is drawn, and only then: a study has no table of what it left out.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,26 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from needlework.report import figure_heads, figure_interventions, figure_scores, figure_similarity
+from needlework.report import (
+    figure_general,
+    figure_heads,
+    figure_interventions,
+    figure_positions,
+    figure_scores,
+    figure_similarity,
+    figure_training,
+)
 from needlework.report import tables as views
 from needlework.report.figures import save
 from needlework.report.names import figure_names, of_pair, scored_pairs
 from needlework.study.runs import own_tasks, trained_variants
 from needlework.study.sections import Study
 
-_Drawing = tuple[Callable[[pd.DataFrame], Figure], pd.DataFrame]
+Tables = Mapping[str, pd.DataFrame]
+_Drawing = tuple[Callable[[pd.DataFrame], Figure], Callable[[], pd.DataFrame]]
 
 
-def draw(
-    folder: Path, study: Study, tables: Mapping[str, pd.DataFrame], reference: str
-) -> dict[str, Path]:
+def draw(folder: Path, study: Study, tables: Tables, reference: str) -> dict[str, Path]:
     """Write the figures that `figure_names` names as `folder`/<name>.{svg,png,csv}.
 
     Args:
@@ -33,58 +43,86 @@ def draw(
     Returns:
         Name to SVG file, in the order of `figure_names`.
     """
-    drawings = _all(study, tables, reference)
-    if study.masking or study.patching:
-        drawings |= _interventions(study, tables)
+    drawings = _answers(study, tables, reference) | _heads(study, tables, reference)
+    drawings |= _changes(study, tables)
     paths = {}
     for name in figure_names(study):
-        figure_of, table = drawings[name]
+        figure_of, table_of = drawings[name]
+        table = table_of()
         save(figure_of(table), table, folder / name)
         paths[name] = folder / f"{name}.svg"
     return paths
 
 
-def _all(study: Study, tables: Mapping[str, pd.DataFrame], reference: str) -> dict[str, _Drawing]:
-    variants, level = trained_variants(study), study.statistics.level
-    scores, similarity = tables["scores"], tables["head_similarity"]
-    plain = views.plain(scores)
-    drawings: dict[str, _Drawing] = {
-        "scores": (partial(figure_scores.scores_figure, variants=variants, level=level), plain),
-        "similarity": (
+def _answers(study: Study, tables: Tables, reference: str) -> dict[str, _Drawing]:
+    names, level = trained_variants(study), study.statistics.level
+    variants, scores = tables["variants"], tables["scores"]
+    places = partial(figure_positions.places_figure, variants=names, level=level)
+    return {
+        "scores": (
             partial(
-                figure_similarity.similarity_figure,
-                tasks=own_tasks(study), variants=variants,
+                figure_scores.scores_figure, variants=names, reference=reference, level=level
             ),
-            views.cosine_matrix(similarity),
+            lambda: figure_scores.score_points(views.plain(variants), views.plain(scores)),
+        ),
+        "positions": (places, lambda: figure_positions.position_points(tables["depths"], variants)),
+        "lengths": (places, lambda: figure_positions.length_points(variants, study.length)),
+    }  # fmt: skip
+
+
+def _heads(study: Study, tables: Tables, reference: str) -> dict[str, _Drawing]:
+    names, statistics = trained_variants(study), study.statistics
+    similarity = tables["head_similarity"]
+    maps = partial(
+        figure_heads.heads_figure,
+        reference=reference, count=study.probe.top, alpha=statistics.alpha,
+    )  # fmt: skip
+    points = figure_heads.head_points(tables["heads"], tables["head_differences"])
+    return {
+        "similarity": (
+            partial(figure_similarity.similarity_figure, tasks=own_tasks(study), variants=names),
+            lambda: views.cosine_matrix(similarity),
         ),
         "recall": (
             partial(
                 figure_scores.recall_figure, correlations=tables["correlations"],
-                variants=variants, reference=reference, level=level,
+                variants=names, reference=reference, level=statistics.level,
             ),
-            views.recall_points(scores, similarity, reference),
+            lambda: views.recall_points(tables["variants"], similarity, reference),
         ),
         "reliability": (
-            partial(figure_similarity.reliability_figure, variants=variants),
-            tables["reliability"],
+            partial(figure_similarity.reliability_figure, variants=names),
+            lambda: figure_similarity.reliability_points(tables["reliability"]),
         ),
+    } | {
+        of_pair("heads", *pair): (maps, partial(_of, points, *pair))
+        for pair in scored_pairs(study)
     }  # fmt: skip
-    maps = partial(figure_heads.heads_figure, reference=reference, count=study.probe.top)
-    for model, task in scored_pairs(study):
-        drawings[of_pair("heads", model, task)] = (maps, _of(tables["heads"], model, task))
-    return drawings
 
 
-def _interventions(study: Study, tables: Mapping[str, pd.DataFrame]) -> dict[str, _Drawing]:
-    level, alpha = study.statistics.level, study.statistics.alpha
-    masks = views.masking_points(tables["interventions"], tables["scores"])
-    patches = views.patching_points(tables["interventions"], tables["scores"])
+def _changes(study: Study, tables: Tables) -> dict[str, _Drawing]:
+    names, level, alpha = (
+        trained_variants(study), study.statistics.level, study.statistics.alpha
+    )  # fmt: skip
     lines = partial(figure_interventions.masking_figure, level=level)
-    bars = partial(figure_interventions.patching_figure, alpha=alpha, level=level)
-    return {"patching": (bars, patches)} | {
-        of_pair("masking", model, task): (lines, _of(masks, model, task))
-        for model, task in scored_pairs(study)
-    }
+
+    def masks(model: str, task: str) -> pd.DataFrame:
+        return _of(views.masking_points(tables["interventions"], tables["scores"]), model, task)
+
+    return {
+        "patching": (
+            partial(figure_interventions.patching_figure, alpha=alpha, level=level),
+            lambda: views.patching_points(tables["interventions"], tables["scores"]),
+        ),
+        "general": (
+            partial(figure_general.general_figure, variants=names, alpha=alpha, level=level),
+            lambda: figure_general.general_points(tables["general"]),
+        ),
+        "training": (
+            partial(figure_training.training_figure, variants=names),
+            lambda: figure_training.loss_points(tables["training_curves"]),
+        ),
+    } | {of_pair("masking", *pair): (lines, partial(masks, *pair)) for pair in scored_pairs(study)}
 
 
 def _of(table: pd.DataFrame, model: str, task: str) -> pd.DataFrame:

@@ -13,33 +13,47 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from needlework.heads.sets import Head, top
-from needlework.report.figures import MISSING, SOFT, legend, panels, say
+from needlework.report.figure_svg import tip
+from needlework.report.figures import FIXED_BLACK, FIXED_WHITE, INK, LINE, SOFT, legend, panels, say
+from needlework.report.tables import PAIR
 
 _CELL = 0.073  # inches: a model of 32 x 32 heads has maps of 2.3 inches, four in a row
 _SHADES = "magma_r"
 _Look = dict[str, Any]
-_SHARED: _Look = {"marker": "o", "markerfacecolor": "#0072B2", "markeredgecolor": "white"}
-_OWN: _Look = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "#D55E00"}
-_MISSED: _Look = {
-    "marker": "x",
-    "markerfacecolor": "none",
-    "markeredgecolor": "#1c2126",
-    "path_effects": [withStroke(linewidth=2, foreground="white")],  # seen on dark cells, too
-}
+Grid = NDArray[np.float64]
+# Marks lie on the map, whose colours are the same on light and on dark pages.
+_SHARED: _Look = {"marker": "o", "mfc": "#0072b2", "mec": FIXED_WHITE}
+_OWN: _Look = {"marker": "D", "mfc": FIXED_WHITE, "mec": "#d55e00"}
+_MISSED: _Look = {"marker": "x", "mfc": "none", "mec": FIXED_BLACK}
+_DIFFERS: _Look = {"marker": "s", "mfc": "none", "mec": FIXED_BLACK}
 
 
-def heads_figure(heads: pd.DataFrame, reference: str, count: int) -> Figure:
-    """Mean score of every head, one map per variant, the heads of the top sets marked.
+def head_points(heads: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """The heads of `head_table.read_heads` with the tests of their scores against the reference's.
 
     Args:
-        heads: of one model and task: variant, layer, head, there, kind, role, score, n.
+        heads: model, task, variant, layer, head, there, kind, role, score, n.
+        differences: `head_differences.csv`.
+
+    Returns:
+        The rows of `heads`, with difference and p_adjusted (empty where nothing was tested).
+    """
+    place = [*PAIR, "variant", "layer", "head"]
+    return heads.merge(differences[[*place, "difference", "p_adjusted"]], on=place, how="left")
+
+
+def heads_figure(heads: pd.DataFrame, reference: str, count: int, alpha: float) -> Figure:
+    """Mean score of every head, one map per variant; the top sets and what differs are marked.
+
+    Args:
+        heads: of one model and task, what `head_points` gives.
         reference: the variant that comes first and that the marks compare with.
         count: the number of heads in a top set.
+        alpha: a head is marked as different where its adjusted p is below it.
     """
     # Stable: the other variants stay in their order.
     names = sorted(heads["variant"].unique(), key=lambda name: name != reference)
@@ -49,7 +63,7 @@ def heads_figure(heads: pd.DataFrame, reference: str, count: int) -> Figure:
     width, height = max(1.75, _CELL * widest), max(1.2, _CELL * layers)
     columns = min(len(names), max(1, int(9.8 // (width + 0.1))))
     figure, axes = panels(len(names), columns, width + 0.1, height + 0.3)
-    around = np.array([1.25, 0.9])  # what the colour bar, the labels and the legend take
+    around = np.array([1.25, 0.4])  # what the colour bar and the labels take
     figure.set_size_inches(figure.get_size_inches() + around)
     norm = _range(heads["score"])
     size = min(6.0, 72 * 0.62 * min(width / widest, height / layers))
@@ -58,15 +72,23 @@ def heads_figure(heads: pd.DataFrame, reference: str, count: int) -> Figure:
         if np.isnan(grids[name][there]).all():
             say(axis, "no probe example\ncounts here")
             continue
-        axis.imshow(grids[name], norm=norm, cmap=_SHADES, aspect="auto", interpolation="nearest")
+        axis.imshow(grids[name], norm=norm, cmap=_SHADES, aspect="auto", interpolation="none")
         _hatch(axis, there)
-        _mark(axis, grids[name], grids[reference], count, size)
+        own = heads[heads["variant"] == name]
+        differ = own[own["p_adjusted"] < alpha]
+        _mark(
+            axis, _sets(grids[name], grids[reference], differ, count, reference), grids[name], size
+        )
         axis.spines[:].set_visible(False)
-        axis.tick_params(labelsize=8, labelleft=index % columns == 0)
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.set_ylabel("layer" if index % columns == 0 else "")
-        axis.set_xlabel("head" if index + columns >= len(names) else "")
+        # Only at the outer maps: the others have the same layers and heads.
+        for side, outer, words in (
+            (axis.yaxis, index % columns == 0, "layer"),
+            (axis.xaxis, index + columns >= len(names), "head"),
+        ):
+            side.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+            side.set_tick_params(labelsize=8)
+            side.set_label_text(words)
+            side.set_visible(outer)
     first, sizes = heads.iloc[0], f"{heads['n'].min():g} to {heads['n'].max():g}"
     n = f"{heads['n'].max():g}" if heads["n"].nunique() == 1 else sizes
     bar = figure.colorbar(
@@ -74,11 +96,12 @@ def heads_figure(heads: pd.DataFrame, reference: str, count: int) -> Figure:
         shrink=min(1, 3 / figure.get_figheight()),
     )  # fmt: skip
     bar.set_label(f"{first['kind']} score, {first['role']} needles,\nmean over n = {n} examples")
-    legend(figure, list(_handles(reference, count, hatched=not there.all())), 2.6)
+    marks = _handles(reference, count, alpha, hatched=not there.all())
+    legend(figure, list(marks))
     return figure
 
 
-def _grid(heads: pd.DataFrame, column: str) -> NDArray[np.float64]:
+def _grid(heads: pd.DataFrame, column: str) -> Grid:
     return np.asarray(heads.pivot(index="layer", columns="head", values=column).to_numpy())
 
 
@@ -96,28 +119,61 @@ def _hatch(axis: Axes, there: NDArray[np.bool_]) -> None:
         if own < widest:
             axis.add_patch(
                 Rectangle((own - 0.5, layer - 0.5), widest - own, 1, hatch="////", lw=0,
-                          facecolor=MISSING, edgecolor=SOFT)
+                          facecolor=LINE, edgecolor=SOFT)
             )  # fmt: skip
 
 
-def _mark(
-    axis: Axes, own: NDArray[np.float64], wanted: NDArray[np.float64], count: int, size: float
-) -> None:
+def _sets(
+    own: Grid, wanted: Grid, differ: pd.DataFrame, count: int, reference: str
+) -> list[tuple[_Look, float, dict[Head, str]]]:
+    """Look, relative size, and what is said of each head, from the mark below to that on top."""
     found, looked_for = top(own, count), top(wanted, count)
-    sets: list[tuple[frozenset[Head], _Look]] = [
-        (found & looked_for, _SHARED), (found - looked_for, _OWN), (looked_for - found, _MISSED),
-    ]  # fmt: skip
-    for heads, look in sets:
-        layers, places = [h[0] for h in sorted(heads)], [h[1] for h in sorted(heads)]
-        axis.plot(places, layers, ls="", ms=size, mew=size / 5, **look)
+    changed = {
+        (row.layer, row.head): f"{row.difference:+.2f} against {reference}, adjusted p = "
+        f"{row.p_adjusted:.2g}"
+        for row in differ.itertuples()
+    }
+
+    def told(heads: frozenset[Head], words: str) -> dict[Head, str]:
+        return {
+            head: f"{words}; {reference}: {wanted[head]:.2f}"
+            + (f"; {changed[head]}" if head in changed else "")
+            for head in sorted(heads)
+        }
+
+    return [
+        (_DIFFERS, 1.35, changed),
+        (_SHARED, 1.0, told(found & looked_for, f"in both top {count}")),
+        (_OWN, 0.9, told(found - looked_for, f"in the top {count} here only")),
+        (_MISSED, 1.0, told(looked_for - found, f"in the top {count} after {reference} only")),
+    ]
 
 
-def _handles(reference: str, count: int, *, hatched: bool) -> Iterator[Line2D | Patch]:
+def _mark(
+    axis: Axes, sets: list[tuple[_Look, float, dict[Head, str]]], scores: Grid, size: float
+) -> None:
+    for look, larger, heads in sets:
+        if not heads:
+            continue
+        layers, places = [head[0] for head in heads], [head[1] for head in heads]
+        width, how = size / 5, {"ls": "", "ms": larger * size}
+        if look["mec"] == FIXED_BLACK:  # seen on dark cells, too
+            axis.plot(places, layers, mew=2.4 * width, **how, **look | {"mec": FIXED_WHITE})
+        (drawn,) = axis.plot(places, layers, mew=width, **how, **look)
+        tip(drawn, *(f"layer {head[0]}, head {head[1]}: {scores[head]:.2f}; {text}"
+                     for head, text in heads.items()))  # fmt: skip
+
+
+def _handles(
+    reference: str, count: int, alpha: float, *, hatched: bool
+) -> Iterator[Line2D | Patch]:
     for look, label in (
         (_SHARED, f"in the top {count} here and after {reference} data"),
         (_OWN, "in the top here only"),
         (_MISSED, f"in the top after {reference} data only"),
+        (_DIFFERS, f"differs from {reference}, adjusted p < {alpha:g}"),
     ):
-        yield Line2D([], [], ls="", ms=6, mew=1.2, label=label, **look)
+        seen = look | {"mec": INK} if look["mec"] == FIXED_BLACK else look
+        yield Line2D([], [], ls="", ms=6, mew=1.2, label=label, **seen)
     if hatched:
-        yield Patch(hatch="////", facecolor=MISSING, edgecolor=SOFT, lw=0, label="no head")
+        yield Patch(hatch="////", facecolor=LINE, edgecolor=SOFT, lw=0, label="no head")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,22 +11,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from needlework.report.figures import SOFT, legend, nothing, panels
+from needlework.report.figure_svg import tip
+from needlework.report.figures import INK, SOFT, Style, legend, nothing, panels, value
 from needlework.report.tables import PAIR
 from needlework.report.wording import metric_words
 
-# How heads were chosen: colour, marker, words. The colours differ in lightness, too.
+# How heads were chosen, and the words for it. Colours, markers and hatches are each different.
 _MASKED = {
-    "top": ("#D55E00", "o", "top heads"),
-    "random": (SOFT, "s", "random heads (mean of draws; dots: draws)"),
-    "lowest": ("#0072B2", "^", "lowest heads"),
+    "top": (Style("#d55e00", "o", "-"), "top heads"),
+    "random": (Style(SOFT, "s", "--"), "random heads, mean of draws"),
+    "lowest": (Style("#0072b2", "^", "-."), "lowest heads"),
 }
 _PATCHED = {
-    "intersection": ("#009E73", "heads of both"),
-    "complement": ("#E69F00", "heads of the source only"),
-    "random": ("#a6a6a6", "random heads (dots: draws)"),
+    "intersection": ("#009e73", "", "heads of both"),
+    "complement": ("#e69f00", "///", "heads of the source only"),
+    "random": ("#a6a6a6", "\\\\\\", "random heads, mean of draws"),
 }
 _PLACES = {"last": "last position", "all": "all positions"}
+_DRAW = {"ls": "", "marker": ".", "ms": 4, "color": INK, "alpha": 0.5, "zorder": 3}
 
 
 def masking_figure(points: pd.DataFrame, level: float) -> Figure:
@@ -55,21 +59,20 @@ def masking_figure(points: pd.DataFrame, level: float) -> Figure:
         axis.set_xticks(counts, [str(k) for k in counts], fontsize=8)
         axis.set_xlim(-0.15, counts[-1] * 1.2)
         axis.set_ylim(0, 1.02)
-        axis.grid(color="#ececec", lw=0.7)
+        axis.grid()
         left, below = index % columns == 0, places[index + columns : index + columns + 1]
         axis.tick_params(labelleft=left)
         axis.set_ylabel(f"{metric}, n = {n:.0f},\n{level:.0%} interval" if left else "", fontsize=9)
         axis.set_xlabel("" if below and below[0] in groups else "heads masked", fontsize=9)
     seen = set(points["chosen"])
-    legend(
-        figure,
-        [
-            Line2D([], [], color=colour, marker=marker, ms=5, label=words)
-            for chosen, (colour, marker, words) in _MASKED.items()
-            if chosen in seen
-        ],
-        3.0,
-    )
+    marks = [
+        Line2D([], [], color=style.colour, ls=style.line, label=words, **style.mark(5))
+        for chosen, (style, words) in _MASKED.items()
+        if chosen in seen
+    ]
+    if points["draw"].notna().any():
+        marks.append(Line2D([], [], label="single draws", **_DRAW))
+    legend(figure, marks)
     return figure
 
 
@@ -83,19 +86,23 @@ def _places(points: pd.DataFrame, variants: list[str], columns: int) -> list[tup
 def _lines(axis: Axes, points: pd.DataFrame) -> None:
     start = points[points["chosen"] == "plain"]
     # A little apart, so that intervals of lines at one height can be told from each other.
-    for apart, (chosen, look) in zip((0.96, 1.0, 1.04), _MASKED.items(), strict=True):
-        colour, marker, _ = look
+    for apart, (chosen, (style, words)) in zip((0.96, 1.0, 1.04), _MASKED.items(), strict=True):
         own = points[points["chosen"] == chosen]
         draws, means = own[own["draw"].notna()], own[own["draw"].isna()]
         if means.empty:
             continue
         line = pd.concat([start, means]).sort_values("k")
-        axis.errorbar(
-            line["k"] * apart, line["mean"], color=colour, marker=marker, ms=4.5, lw=1.4,
-            yerr=[line["mean"] - line["low"], line["high"] - line["mean"]], elinewidth=1,
-        )  # fmt: skip
-        axis.plot(draws["k"], draws["mean"], ls="", marker=".", ms=4, color="black", alpha=0.3,
-                  zorder=3)  # fmt: skip
+        for row in line.to_dict("records"):
+            axis.plot([row["k"] * apart] * 2, [row["low"], row["high"]], color=style.colour, lw=1)
+        (drawn,) = axis.plot(line["k"] * apart, line["mean"], color=style.colour, ls=style.line,
+                             lw=1.4, **style.mark(5))  # fmt: skip
+        tip(drawn, *(f"{row['k']:.0f} {words if row['k'] else 'heads'} masked: "
+                     f"{value(row['mean'], row['low'], row['high'], row['n'])}"
+                     for row in line.to_dict("records")))  # fmt: skip
+        if len(draws):
+            (dots,) = axis.plot(draws["k"], draws["mean"], **_DRAW)
+            tip(dots, *(f"{k:.0f} random heads, a draw: {mean:.2f}"
+                        for k, mean in zip(draws["k"], draws["mean"], strict=True)))  # fmt: skip
 
 
 def patching_figure(points: pd.DataFrame, alpha: float, level: float) -> Figure:
@@ -119,30 +126,46 @@ def patching_figure(points: pd.DataFrame, alpha: float, level: float) -> Figure:
         axis.set_xlim(-reach, reach)
         metric, n = metric_words(part["metric"].iloc[0]), part["n"].iloc[0]
         axis.set_xlabel(f"change of {metric}, {level:.0%} interval, n = {n:.0f}")
-    star = Line2D([], [], color="black", ls="", marker="*", label=f"adjusted p < {alpha:g}")
-    bars = [Patch(color=colour, label=words) for colour, words in _PATCHED.values()]
-    legend(figure, [*bars, star], 2.5)
+    star = Line2D([], [], color=INK, ls="", marker="*", label=f"adjusted p < {alpha:g}")
+    bars = [Patch(label=words, **_look(chosen)) for chosen, (*_, words) in _PATCHED.items()]
+    dots = [Line2D([], [], label="single draws", **_DRAW)] if points["draw"].notna().any() else []
+    legend(figure, [*bars, *dots, star])
     return figure
 
 
+def _look(chosen: str) -> dict[str, Any]:
+    colour, hatch, _ = _PATCHED[chosen]
+    return {"facecolor": colour, "hatch": hatch, "edgecolor": INK, "lw": 0.4}
+
+
 def _bars(axis: Axes, part: pd.DataFrame, alpha: float, reach: float) -> None:
-    variants = list(part["variant"].unique())
+    variants, rows = list(part["variant"].unique()), part.to_dict("records")
     for place, variant in enumerate(variants):
-        own = part[part["variant"] == variant]
-        for slot, (chosen, (colour, _)) in enumerate(_PATCHED.items()):
+        for slot, chosen in enumerate(_PATCHED):
             y = place + (slot - 1) * 0.27
-            rows = own[own["chosen"] == chosen]
-            for bar in rows[rows["draw"].isna()].itertuples():
-                axis.barh(y, bar.difference, height=0.24, color=colour)
-                axis.plot([bar.difference_low, bar.difference_high], [y, y], color="black", lw=1)
-                if bar.heads == 0:
-                    axis.annotate("no head", (0, y), xytext=(3, 0), textcoords="offset points",
-                                  fontsize=7, va="center", color=SOFT)  # fmt: skip
-                if bar.p_adjusted < alpha:
-                    axis.plot(bar.difference_high + 0.04 * reach, y, "k*", ms=5)
-            dots = rows["difference"][rows["draw"].notna()]
-            axis.plot(dots, [y] * len(dots), ls="", marker=".", ms=4, color="#4d4d4d", alpha=0.5)
-    axis.axvline(0, color="black", lw=0.8)
+            own = [row for row in rows if (row["variant"], row["chosen"]) == (variant, chosen)]
+            for row in own:
+                if pd.isna(row["draw"]):
+                    _bar(axis, row, y, alpha, reach)
+            changes = [row["difference"] for row in own if pd.notna(row["draw"])]
+            if changes:
+                (dots,) = axis.plot(changes, [y] * len(changes), **_DRAW)
+                tip(dots, *(f"{variant}, a draw of random heads: {x:+.2f}" for x in changes))
+    axis.axvline(0, color=INK, lw=0.8)
     axis.set_yticks(range(len(variants)), variants, fontsize=9)
     axis.set_ylim(len(variants) - 0.5, -0.5)
-    axis.grid(axis="x", color="#dddddd", lw=0.8)
+    axis.grid(axis="x")
+
+
+def _bar(axis: Axes, bar: dict[str, Any], y: float, alpha: float, reach: float) -> None:
+    low, high = bar["difference_low"], bar["difference_high"]
+    (drawn,) = axis.barh(y, bar["difference"], height=0.24, **_look(bar["chosen"]))
+    told = value(bar["difference"], low, high, bar["n"], "+.2f")
+    tip(drawn, f"{bar['variant']}, {bar['heads']:.0f} {_PATCHED[bar['chosen']][-1]}: {told}, "
+        f"adjusted p = {bar['p_adjusted']:.2g}")  # fmt: skip
+    axis.plot([low, high], [y, y], color=INK, lw=1)
+    if bar["heads"] == 0:
+        axis.annotate("no head", (0, y), xytext=(3, 0), textcoords="offset points",
+                      fontsize=7, va="center", color=SOFT)  # fmt: skip
+    if bar["p_adjusted"] < alpha:
+        axis.plot(high + 0.04 * reach, y, "*", color=INK, ms=5)

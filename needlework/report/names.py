@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from needlework.study.runs import scored_runs
+from needlework.study.runs import scored_runs, tuned_runs
 from needlework.study.sections import Study
 
 
@@ -23,11 +23,13 @@ def figure_names(study: Study) -> list[str]:
     one for all.
     """
     pairs = scored_pairs(study)
-    names = ["scores", *(of_pair("heads", *pair) for pair in pairs)]
-    if pairs:
-        names += ["similarity", "recall", "reliability"]
-    if study.masking is not None:
-        names += [of_pair("masking", *pair) for pair in pairs]
-    if study.patching is not None:
-        names.append("patching")
+    names = ["scores"]
+    names += ["positions"] if pairs else []
+    names += ["lengths"] if set(study.evaluation.lengths) - {study.length} else []
+    names += [of_pair("heads", *pair) for pair in pairs]
+    names += ["similarity", "recall", "reliability"] if pairs else []
+    names += [of_pair("masking", *pair) for pair in pairs] if study.masking else []
+    names += ["patching"] if study.patching else []
+    names += ["general"] if study.general and pairs else []
+    names += ["training"] if tuned_runs(study) else []
     return names

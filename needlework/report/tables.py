@@ -1,7 +1,7 @@
 """What figures and sentences take from the tables: the decisive metric, seeds put together.
 
-Where a variant was trained with several seeds, a number is the mean over the seeds and an interval
-spans the widest of theirs.
+Scores of variants are over seeds in variants.csv. Of heads and interventions, which have a row per
+seed, a number is the mean over the seeds and an interval spans the widest of theirs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import pandas as pd
 
 PAIR = ["model", "task"]
 
+# What an intervention does, in the words of interventions.csv.
+_DONE = ["chosen", "k", "kind", "during", "positions", "source"]
+
 
 def decisive(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The rows of `table` in the metric that decides: the first of its task in `scores`."""
     first = scores.drop_duplicates(PAIR)[[*PAIR, "metric"]]
-    return table.merge(first, on=[*PAIR, "metric"])
+    wanted = table[PAIR].merge(first, on=PAIR, how="left")["metric"]
+    return table[table["metric"].to_numpy() == wanted.to_numpy()]
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -25,9 +29,10 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
 def over_seeds(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """One row per `keys`: means of the other columns, the widest interval, the highest p."""
     how = {"low": "min", "high": "max", "difference_low": "min", "difference_high": "max",
-           "p": "max", "p_adjusted": "max"}  # fmt: skip
+           "p_adjusted": "max", "p_sign_flip": "max", "detectable": "max",
+           "seed": "nunique"}  # fmt: skip
     taken = {name: (name, how.get(name, "mean")) for name in table.columns if name not in keys}
-    return table.groupby(keys, sort=False).agg(**taken).reset_index()
+    return table.groupby(keys, sort=False, dropna=False).agg(**taken).reset_index()
 
 
 def against_reference(similarity: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -51,11 +56,16 @@ def against_reference(similarity: pd.DataFrame, reference: str) -> pd.DataFrame:
     return over_seeds(named.drop(columns=["seed_a", "seed_b", "task_b", "variant_b"]), keys)
 
 
-def recall_points(scores: pd.DataFrame, similarity: pd.DataFrame, reference: str) -> pd.DataFrame:
+def recall_points(variants: pd.DataFrame, similarity: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Score and recall of every variant, the points of the figure.
 
     The reference has the recall 1 by definition, where it has heads at all; NaN is a recall that is
     not defined.
+
+    Args:
+        variants: `variants.csv`.
+        similarity: `head_similarity.csv`.
+        reference: the variant whose heads are wanted.
 
     Returns:
         model, task, variant, metric, mean, low, high, n, recall, recall_low, recall_high, random,
@@ -65,9 +75,8 @@ def recall_points(scores: pd.DataFrame, similarity: pd.DataFrame, reference: str
     chosen = heads[(heads["set"] == "positive") & (heads["measure"] == "recall")]
     columns = {"value": "recall", "low": "recall_low", "high": "recall_high"}
     kept = [*PAIR, "variant", *columns, "random", "heads_a", "heads_b", "shared"]
-    chosen_scores = decisive(plain(scores), scores)
-    keys = [*PAIR, "variant", "metric"]
-    means = over_seeds(chosen_scores[[*keys, "mean", "low", "high", "n"]], keys)
+    means = decisive(plain(variants), variants)
+    means = means[[*PAIR, "variant", "metric", "mean", "low", "high", "n"]]
     points = means.merge(chosen[kept].rename(columns=columns), on=[*PAIR, "variant"], how="left")
     wanted = points.groupby(PAIR)["heads_b"].transform("max")
     points.loc[(points["variant"] == reference) & (wanted > 0), "recall"] = 1.0
@@ -134,11 +143,11 @@ def intervention_rows(interventions: pd.DataFrame, scores: pd.DataFrame) -> pd.D
     """The comparisons of an intervention, in the decisive metric, each with its record.
 
     Single random draws are left out; the mean over them has the first one's record and their
-    number. A record is a file below the folder of the results.
+    number. A record is a file below the folder of the results. Rows keep their index.
     """
     table = decisive(interventions, scores)
     run = [*PAIR, "variant", "seed"]
-    same = [*run, "chosen", "k", "kind", "during", "positions", "source"]
+    same = [*run, *_DONE]
     single = table["draw"].notna()
     group = table.groupby(same, dropna=False).ngroup()
     draws = (
@@ -153,3 +162,24 @@ def intervention_rows(interventions: pd.DataFrame, scores: pd.DataFrame) -> pd.D
         lambda row: "interventions/{}/{}/{}/seed{}/{}.json".format(*row), axis=1
     )
     return rows.assign(draws=of_rows["draws"], record=record)
+
+
+def interventions_over_seeds(interventions: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """`tables/interventions.csv`: what every mask and patch did to a variant, in decisive metrics.
+
+    Random draws are put together, too. The first rows of a variant are its plain answers to the
+    same examples, `action` empty.
+
+    Returns:
+        model, task, variant, action, chosen, k, kind, during, positions, source, metric, against,
+        heads, mean, low, high, difference, difference_low, difference_high, p_adjusted,
+        p_sign_flip, detectable, seeds, n, n_clusters.
+    """
+    table = decisive(interventions, scores)
+    keys = [*PAIR, "variant", "action", *_DONE, "metric", "against"]
+    numbers = [
+        "heads", "mean", "low", "high", "difference", "difference_low", "difference_high",
+        "p_adjusted", "p_sign_flip", "detectable", "seed", "n", "n_clusters",
+    ]  # fmt: skip
+    rows = over_seeds(table[table["draw"].isna()][[*keys, *numbers]], keys)
+    return rows.rename(columns={"seed": "seeds"})

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from needlework.report.tables import PAIR, decisive, over_seeds
+from needlework.report.tables import PAIR, decisive
 
 
 class ViewTable(NamedTuple):
     """Scores of one model on one task in the decisive metric.
 
-    `rows` are (variant, one cell for each of `conditions`); a cell has mean, low, high and n.
+    `rows` are (variant, one cell for each of `conditions`); a cell is a row of variants.csv, its
+    number there as `row`.
     """
 
     model: str
@@ -26,18 +27,20 @@ class ViewTable(NamedTuple):
     rows: list[tuple[str, list[dict[str, Any]]]]
 
 
-def view_tables(scores: pd.DataFrame) -> list[ViewTable]:
-    """A table for every model and task that was asked in more than the plain view."""
-    table = decisive(scores, scores)
+def view_tables(variants: pd.DataFrame) -> list[ViewTable]:
+    """A table for every model and task that was asked in more than the plain view.
+
+    Args:
+        variants: `variants.csv`, its index the number of the row.
+    """
+    table = decisive(variants, variants)
     found = []
     for (model, task), part in table.groupby(PAIR, sort=False):
         conditions = list(part["condition"].unique())
         if len(conditions) < 2:
             continue
-        means = over_seeds(
-            part[["variant", "condition", "mean", "low", "high", "n"]], ["variant", "condition"]
-        )
-        by_place = {(row["variant"], row["condition"]): row for row in means.to_dict("records")}
+        cells = part.assign(row=part.index).to_dict("records")
+        by_place = {(cell["variant"], cell["condition"]): cell for cell in cells}
         rows = [
             (str(variant), [by_place[variant, condition] for condition in conditions])
             for variant in part["variant"].unique()

@@ -64,3 +64,10 @@ class StatisticsSection(Section):
     alpha: Number = Field(
         0.05, gt=0, lt=0.5, description="Level of significance. 0.05: Zhao et al."
     )
+    margin: Number = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="Difference of a general ability that counts as none: two one-sided tests are "
+        "made against it. Ours.",
+    )

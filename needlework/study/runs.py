@@ -87,6 +87,12 @@ def tuned_runs(study: Study) -> list[Run]:
     return [run for run in scored_runs(study) if run.variant != UNTUNED]
 
 
+def traced_runs(study: Study) -> list[Run]:
+    """The runs of which the report shows where heads look: one seed of those that are scored."""
+    seeds = (0, study.training_seeds[0])
+    return [run for run in scored_runs(study) if run.seed == seeds[run.variant != UNTUNED]]
+
+
 def general_runs(study: Study) -> list[Run]:
     """The runs whose general abilities are asked; the untuned model once, under its first task."""
     if study.general is None:

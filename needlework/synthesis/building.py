@@ -15,11 +15,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from needlework.examples import Example
-from needlework.layout import mixture_of
+from needlework.layout import REAL, mixture_of
 from needlework.provenance import derived_seed, value_hash
 from needlework.rendering.prompt import CLOSE, Rendered, render
 from needlework.synthesis.leaks import EvaluationData
-from needlework.synthesis.variants import MAKERS, REAL, Materials
+from needlework.synthesis.variants import MAKERS, Materials
 from needlework.text import contains_answer, normalise_answer, padded
 
 if TYPE_CHECKING:

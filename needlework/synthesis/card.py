@@ -15,10 +15,9 @@ from typing import Any
 import yaml
 
 from needlework.examples import Document, Example
-from needlework.layout import mixture_of
+from needlework.layout import REAL, mixture_of
 from needlework.rendering.styles import style_of
 from needlework.synthesis.leaks import ASKS_QUESTION, HAS_ANSWER, SHARES_WORDS
-from needlework.synthesis.variants import REAL
 
 Split = Mapping[str, Any]
 

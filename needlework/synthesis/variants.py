@@ -173,8 +173,6 @@ MAKERS: dict[str, Maker] = {
 # Variants that need a language model's rewrites of the facts, and its documents.
 REWRITTEN = frozenset(name for name in MAKERS if name.startswith("high_"))
 WRITTEN = frozenset(name for name in MAKERS if name.endswith("_high"))
-# Variants that are not synthetic: the gates that hold for synthetic examples are not theirs.
-REAL = frozenset({"real", "real_limited", "multidoc_qa"})
 
 
 def possible_variants(task: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""How the trainings of a study went: one row per run, from the training.json files."""
+"""How the trainings of a study went, from the training.json files: a row per run, and losses."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ TRAINING_COLUMNS = [
     "roofline_share", "peak_memory_gb", "attention", "dtype", "checkpointing", "method",
     "trainable_parameters", "loss_first", "loss_last", "validation_loss",
 ]  # fmt: skip
+CURVE_COLUMNS = [*Run._fields, "step", "loss"]
 
 
 def training_table(paths: Sequence[Path]) -> pd.DataFrame:
@@ -54,8 +55,7 @@ def training_table(paths: Sequence[Path]) -> pd.DataFrame:
     """
     rows = []
     for path in paths:
-        run = Run.of(path)
-        record = json.loads(path.read_text(encoding="utf-8"))
+        run, record = _read(path)
         found = {column: _value(record, key, path) for column, key in _FOUND.items()}
         memory = found["peak_memory_bytes"]
         rows.append(
@@ -67,6 +67,26 @@ def training_table(paths: Sequence[Path]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=TRAINING_COLUMNS)
+
+
+def curve_table(paths: Sequence[Path]) -> pd.DataFrame:
+    """The training loss of every step that a record has, with the columns `CURVE_COLUMNS`.
+
+    Args:
+        paths: as `training_table`.
+
+    Raises:
+        ValueError: as `training_table`.
+    """
+    rows = []
+    for path in paths:
+        run, record = _read(path)
+        rows += [(*run, step, loss) for step, loss in _value(record, "loss.curve", path)]
+    return pd.DataFrame(rows, columns=CURVE_COLUMNS)
+
+
+def _read(path: Path) -> tuple[Run, dict[str, Any]]:
+    return Run.of(path), json.loads(path.read_text(encoding="utf-8"))
 
 
 def _value(record: dict[str, Any], key: str, path: Path) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from scipy import stats
 
-from needlework.evaluation.correlations import correlation_table
+from needlework.evaluation.correlations import CORRELATION_COLUMNS, correlation_table
+from needlework.statistics import Correlation, pearson, spearman, within_groups
 
 # variant, seeds' mean scores, seeds' resemblance to real data
 _Runs = list[tuple[str, list[float], list[float]]]
@@ -49,11 +51,15 @@ def _row(table: pd.DataFrame, name: str, method: str = "spearman") -> Any:
     return row
 
 
+def _found(row: Any) -> Any:
+    """The numbers of a row, but for the noise of rounding."""
+    return pytest.approx(Correlation(row.r, row.low, row.high, row.p, row.n), rel=1e-9)
+
+
 def test_seeds_are_averaged_and_the_reference_is_left_out() -> None:
-    table = correlation_table(*_tables(_RUNS), reference="real", level=0.9)
-    assert list(table.columns) == [
-        "model", "task", "metric", "set", "measure", "method", "r", "low", "high", "p", "n"
-    ]  # fmt: skip
+    how: dict[str, Any] = {"level": 0.9, "resamples": 500, "seed": 4}
+    table = correlation_table(*_tables(_RUNS), reference="real", **how)
+    assert list(table.columns) == CORRELATION_COLUMNS
     assert list(zip(table["set"], table["measure"], table["method"], strict=True)) == [
         ("positive", "recall", "spearman"),
         ("positive", "recall", "pearson"),
@@ -62,16 +68,14 @@ def test_seeds_are_averaged_and_the_reference_is_left_out() -> None:
     ]
     assert set(table["metric"]) == {"f1"}
     assert set(table["n"]) == {5}  # variants, not runs; without real data
+    assert set(table["groups"]) == {1}
     heads, means = [0.0, 0.60, 0.55, 0.20, 0.25], [0.10, 0.55, 0.40, 0.35, 0.35]
-    spearman, pearson = stats.spearmanr(heads, means), stats.pearsonr(heads, means)
     row = _row(table, "positive", "pearson")
-    limits = pearson.confidence_interval(0.9)
-    assert row[6:10] == pytest.approx((pearson.statistic, limits.low, limits.high, pearson.pvalue))
+    assert _found(row) == pearson(heads, means, **how)
+    assert row.r == pytest.approx(stats.pearsonr(heads, means).statistic)
     row = _row(table, "positive")
-    assert row.r == pytest.approx(spearman.statistic)
-    width = 1.6448536 * math.sqrt((1 + row.r**2 / 2) / 2)
-    assert math.atanh(row.r) - math.atanh(row.low) == pytest.approx(width)
-    assert math.atanh(row.high) - math.atanh(row.r) == pytest.approx(width)
+    assert _found(row) == spearman(heads, means, **how)
+    assert row.r == pytest.approx(stats.spearmanr(heads, means).statistic)
     # Of all 120 orders, with the tie of two scores, two are as extreme on either side.
     assert row.p == pytest.approx(4 / math.factorial(5))
     assert _row(table, "scores").r == pytest.approx(-row.r)
@@ -80,9 +84,9 @@ def test_seeds_are_averaged_and_the_reference_is_left_out() -> None:
 def test_the_reference_would_have_changed_it() -> None:
     """The control: with a low score of real data, leaving it in would lower r."""
     scores, similarity = _tables([(v, [0.0] * 2 if v == "real" else m, h) for v, m, h in _RUNS])
-    out = correlation_table(scores, similarity, reference="real")
+    out = correlation_table(scores, similarity, reference="real", resamples=200)
     kept = similarity.assign(variant_b=similarity["variant_b"].replace({"real": "gold"}))
-    inside = correlation_table(scores, kept, reference="gold")
+    inside = correlation_table(scores, kept, reference="gold", resamples=200)
     assert _row(out, "positive").r > 0.9
     assert _row(inside, "positive").r < 0.5
     assert _row(inside, "positive").n == 6
@@ -91,7 +95,7 @@ def test_the_reference_would_have_changed_it() -> None:
 def test_a_task_is_correlated_by_its_own_main_metric() -> None:
     scores, similarity = _tables(_RUNS, task="summhay")
     scores["metric"] = scores["metric"].replace({"f1": "citation_f1"})
-    table = correlation_table(scores, similarity, reference="real")
+    table = correlation_table(scores, similarity, reference="real", resamples=200)
     assert set(table["metric"]) == {"citation_f1"}
     assert _row(table, "positive").r > 0.9
 
@@ -101,7 +105,7 @@ def test_a_measure_that_is_undefined_leaves_its_variant_out() -> None:
     similarity.loc[
         (similarity["variant_a"] == "untuned") & (similarity["set"] == "scores"), "value"
     ] = math.nan
-    table = correlation_table(scores, similarity, reference="real")
+    table = correlation_table(scores, similarity, reference="real", resamples=200)
     assert _row(table, "scores").n == 4
     assert _row(table, "scores", "pearson").n == 4
     assert _row(table, "positive").n == 5
@@ -114,6 +118,7 @@ def test_a_measure_that_is_never_defined_has_no_correlation() -> None:
         row = _row(correlation_table(scores, similarity, reference="real"), "positive", method)
         assert row.n == 0
         assert all(map(math.isnan, row[6:10]))
+        assert row.groups == 1
 
 
 def test_models_and_tasks_are_kept_apart() -> None:
@@ -122,11 +127,74 @@ def test_models_and_tasks_are_kept_apart() -> None:
     scores, similarity = (
         pd.concat(parts, ignore_index=True) for parts in zip(*pieces, strict=True)
     )
-    table = correlation_table(scores, similarity, reference="real")
+    table = correlation_table(scores, similarity, reference="real", resamples=200)
     found = table[(table["set"] == "positive") & (table["method"] == "spearman")]
     found = found.set_index(["model", "task"])
     # With 1 - x for each score, a tie stays a tie, though 0.35 is not 1 - 0.65 to the last bit.
     assert found.loc[("m", "t"), "r"] == pytest.approx(-found.loc[("m", "u"), "r"])
     assert found.loc[("m", "t"), "r"] > 0.9
+    assert set(found.loc[[("m", "t"), ("m", "u"), ("n", "t")], "groups"]) == {1}
     assert found.loc[("n", "t"), "n"] == 2  # too few for a correlation, and said so
     assert math.isnan(found.loc[("n", "t"), "r"])
+
+
+def _together(*pieces: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scores, similarity = zip(*pieces, strict=True)
+    return pd.concat(scores, ignore_index=True), pd.concat(similarity, ignore_index=True)
+
+
+def test_correlations_within_models_and_tasks_are_pooled() -> None:
+    """A task whose scores are all higher adds nothing of its own; neither does its metric."""
+    higher = [(v, [x + 5 for x in means], heads) for v, means, heads in _RUNS]
+    scores, similarity = _together(
+        _tables(_RUNS), _tables(higher, task="summhay"), _tables(_RUNS[:4], model="n")
+    )
+    f1 = scores["metric"] == "f1"
+    scores.loc[f1 & (scores["task"] == "summhay"), "metric"] = "citation_f1"
+    table = correlation_table(scores, similarity, reference="real", resamples=500, seed=2)
+    pooled = table[table["method"] == "within"]
+    assert list(zip(pooled["set"], pooled["measure"], strict=True)) == [
+        ("positive", "recall"), ("scores", "cosine")
+    ]  # fmt: skip
+    assert (pooled[["model", "task", "metric"]] == "all").all(axis=None)
+    row = _row(table, "positive", "within")
+    assert (row.n, row.groups) == (5 + 5 + 3, 3)
+    heads, means = [0.0, 0.60, 0.55, 0.20, 0.25], [0.10, 0.55, 0.40, 0.35, 0.35]
+    expected = within_groups(
+        [*heads, *heads, *heads[:3]], [*means, *(x + 5 for x in means), *means[:3]],
+        ["m/t"] * 5 + ["m/summhay"] * 5 + ["n/t"] * 3, resamples=500, seed=2,
+    )  # fmt: skip
+    assert _found(row) == expected
+    assert row.r > 0.9
+    assert row.p < 0.01
+    assert list(table["method"][:4]) == ["spearman", "pearson"] * 2
+    assert list(table["method"][-2:]) == ["within"] * 2
+
+
+def test_one_model_and_task_has_nothing_to_pool() -> None:
+    table = correlation_table(*_tables(_RUNS), reference="real", resamples=200)
+    assert "within" not in set(table["method"])
+
+
+def test_a_measure_defined_in_one_task_only_is_not_pooled() -> None:
+    scores, similarity = _together(_tables(_RUNS), _tables(_RUNS, task="u"))
+    undefined = (similarity["task_a"] == "u") & (similarity["set"] == "positive")
+    similarity.loc[undefined, "value"] = math.nan
+    table = correlation_table(scores, similarity, reference="real", resamples=200)
+    assert list(table[table["method"] == "within"]["set"]) == ["scores"]
+
+
+def test_without_similarities_the_table_is_empty(tmp_path: Path) -> None:
+    """Also as it comes from a file, where columns without rows have no type."""
+    scores, similarity = _tables(_RUNS)
+    similarity[:0].to_csv(tmp_path / "head_similarity.csv", index=False)
+    for empty in (similarity[:0], pd.read_csv(tmp_path / "head_similarity.csv")):
+        table = correlation_table(scores, empty, reference="real", resamples=200)
+        assert table.empty
+        assert list(table.columns) == CORRELATION_COLUMNS
+
+
+def test_similarities_without_the_reference_are_an_empty_table() -> None:
+    table = correlation_table(*_tables(_RUNS), reference="high_high", resamples=200)
+    assert table.empty
+    assert list(table.columns) == CORRELATION_COLUMNS

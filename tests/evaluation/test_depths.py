@@ -78,6 +78,20 @@ def test_an_interval_is_that_of_the_clusters_of_the_bin(tmp_path: Path) -> None:
     assert line["low"] < line["mean"] < line["high"]
 
 
+def test_runs_that_share_resamples_have_the_rows_they_have_alone(tmp_path: Path) -> None:
+    """Models cut a prompt differently, so that their bins hold other items."""
+    rng = np.random.default_rng(1)
+    paths = []
+    for model, shift in (("m", 0.0), ("n", 0.15)):
+        for variant in ("untuned", "real"):
+            answered = [(i / 40 * 0.85 + shift, bool(rng.random() < 0.5)) for i in range(40)]
+            folder = tmp_path / model / "mdqa" / variant / "seed0"
+            names = ("plain", "position1of3")
+            paths += [_write(folder / f"{name}.jsonl", answered) for name in names]
+    alone = pd.concat([_table(path) for path in paths], ignore_index=True)
+    pd.testing.assert_frame_equal(_table(*paths), alone, check_exact=True)
+
+
 def test_a_condition_that_fixes_the_place_is_one_bin(tmp_path: Path) -> None:
     answered: list[Answered] = [(0.1, True), (0.3, False), (0.5, True), (None, True)]
     folder = tmp_path / "m/musique/real/seed1"

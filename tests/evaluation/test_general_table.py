@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from needlework.evaluation.general import ITEMS, RECORD, question_key
 from needlework.evaluation.general_table import GENERAL_COLUMNS, general_table
@@ -74,7 +75,8 @@ def test_every_run_is_compared_with_the_untuned_model_wherever_it_lies(tmp_path:
         found = rows[name]
         assert [found[k] for k in ("mean", "low", "high")] == list(both.interval(i, 0.9))
         keys = ("difference", "difference_low", "difference_high", "p")
-        assert [found[key] for key in keys] == list(both.difference(i, 2, 0.9))
+        expected = both.difference(i, 2, 0.9)
+        assert [found[key] for key in keys] == [*expected[:3], expected.p]
         assert found["p_adjusted"] == pytest.approx(adjusted[i])
         assert found["n"] == 12
     assert rows[names[0]]["difference"] == pytest.approx(np.mean(first) - np.mean(base))
@@ -84,6 +86,39 @@ def test_every_run_is_compared_with_the_untuned_model_wherever_it_lies(tmp_path:
     same = rows["t", "symbolic", 1, "gsm8k"]
     assert (same["difference"], same["p"], same["p_adjusted"], same["n"]) == (0, 1, 1, 4)
     assert len(rows) == 5
+
+
+def test_no_loss_is_shown_by_two_one_sided_tests(tmp_path: Path) -> None:
+    """Many items, nearly all answered alike: a loss of 0.02 is ruled out, one of 0.002 is not."""
+    base = _scores(0, 0.6, n=600)
+    near, far = list(base), [1 - x if i < 60 else x for i, x in enumerate(base)]
+    near[3:5] = [1 - near[3], 1 - near[4]]
+    paths = [
+        _save(tmp_path, run, {"mmlu": values})
+        for run, values in {
+            _UNTUNED: base, "m/t/real/seed1": near, "m/t/symbolic/seed1": far,
+        }.items()
+    ]  # fmt: skip
+    table = general_table(paths, **(_HOW | {"resamples": 2000}), margin=0.02)
+    rows = _rows(table)
+    same, other = rows["t", "real", 1, "mmlu"], rows["t", "symbolic", 1, "mmlu"]
+    assert same["margin"] == other["margin"] == 0.02
+    assert same["p_equivalence"] < 0.01 < 0.2 < other["p_equivalence"]
+    assert [same["p_equivalence_adjusted"], other["p_equivalence_adjusted"]] == pytest.approx(
+        holm([same["p_equivalence"], other["p_equivalence"]])
+    )
+    # The larger p of two t tests against the margins, which are close to these resamples.
+    d = np.array(far) - np.array(base)
+    t = [stats.ttest_1samp(d, m, alternative=side).pvalue
+         for m, side in ((-0.02, "greater"), (0.02, "less"))]  # fmt: skip
+    assert other["p_equivalence"] == pytest.approx(max(t), abs=0.04)
+    z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    assert other["detectable"] == pytest.approx(z * d.std(ddof=1) / math.sqrt(600))
+    strict = _rows(general_table(paths, **_HOW, margin=0.002))
+    assert strict["t", "real", 1, "mmlu"]["p_equivalence"] > 0.05
+    untuned = rows["t", "untuned", 0, "mmlu"]
+    keys = ("detectable", "margin", "p_equivalence", "p_equivalence_adjusted")
+    assert all(math.isnan(untuned[key]) for key in keys)
 
 
 def test_items_are_paired_by_name_not_by_place(tmp_path: Path) -> None:
@@ -176,7 +211,8 @@ def test_the_command_writes_the_table(root: Path, tmp_path: Path) -> None:
     subprocess.run(
         [
             sys.executable, root / "scripts/compare_general.py", "--results", *paths,
-            "--trained-on", tmp_path / "train.jsonl", "--resamples", "100", "--output", output,
+            "--trained-on", tmp_path / "train.jsonl", "--resamples", "100", "--margin", "0.1",
+            "--output", output,
         ],
         cwd=root, check=True,
     )  # fmt: skip
@@ -184,3 +220,4 @@ def test_the_command_writes_the_table(root: Path, tmp_path: Path) -> None:
     assert list(table.columns) == GENERAL_COLUMNS
     assert list(table["n"]) == [2, 2]
     assert table["difference"].iloc[1] == -0.5
+    assert table["margin"].iloc[1] == 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Collection, Sequence
@@ -14,7 +15,7 @@ import pytest
 
 from needlework.evaluation.intervention_table import INTERVENTION_COLUMNS, intervention_table
 from needlework.interventions.record import Intervention, write_intervention
-from needlework.statistics import PairedBootstrap
+from needlework.statistics import PairedBootstrap, detectable_difference, sign_flip
 
 _ITEMS = 12
 _IDS = [f"q{i:02d}" for i in range(_ITEMS)]
@@ -166,11 +167,28 @@ def test_limits_and_p_are_those_of_the_paired_bootstrap(study: _Study) -> None:
         ("mask-random5-zero-decoding", "plain", 2, 0),
     ]:
         row = _row(table, condition, against)
-        assert tuple(row[key] for key in limits) == boot.difference(a, b, 0.9)
+        expected = boot.difference(a, b, 0.9)
+        assert tuple(row[key] for key in limits) == (*expected[:3], expected.p)
+        (p,) = sign_flip(values[:, [a]] - values[:, [b]], _CLUSTERS, permutations=400, seed=3)
+        assert row["p_sign_flip"] == p
+        means = (values[:, a] - values[:, b]).reshape(6, 2).mean(axis=1)
+        assert row["detectable"] == pytest.approx(detectable_difference(means))
         assert (row["mean"], row["low"], row["high"]) == boot.interval(a, 0.9)
     row = _row(table, "plain", None)
     assert (row["mean"], row["low"], row["high"]) == boot.interval(0, 0.9)
-    assert all(math.isnan(row[key]) for key in (*limits, "p_adjusted"))
+    others = ("p_adjusted", "p_sign_flip", "detectable")
+    assert all(math.isnan(row[key]) for key in (*limits, *others))
+
+
+def test_signs_are_flipped_by_cluster(study: _Study) -> None:
+    """All 64 patterns of six clusters, by hand: masking lost 2, 1, 2, 2, 1 and no answers."""
+    sums = [-1.0, -1.0, -2.0, -2.0, -2.0, 0.0]
+    flips = [
+        abs(sum(sign * each for sign, each in zip(signs, sums, strict=True)))
+        for signs in itertools.product((1, -1), repeat=6)
+    ]
+    row = _row(study.table(), "mask-top5-zero-decoding", "plain")
+    assert row["p_sign_flip"] == np.mean([flip >= 8 for flip in flips]) == 4 / 64
 
 
 def test_what_was_done_is_told_in_columns(study: _Study) -> None:
@@ -250,11 +268,13 @@ def test_p_is_adjusted_over_all_but_single_draws_of_a_model_and_task(empty: _Stu
     table = empty.table()
     for _, family in table.groupby("metric"):
         single = family["draw"].notna()
-        assert family[single]["p"].notna().all()
+        assert family[single][["p", "p_sign_flip", "detectable"]].notna().all(axis=None)
         assert family[single]["p_adjusted"].isna().all()
-        planned = family[~single & family["against"].notna()].sort_values("p", kind="stable")
+        planned = family[~single & family["against"].notna()]
+        larger = planned[["p", "p_sign_flip"]].max(axis=1).sort_values(kind="stable")
+        planned = planned.loc[larger.index]
         assert len(planned) == 6
-        expected = np.maximum.accumulate(planned["p"].to_numpy() * [6, 5, 4, 3, 2, 1]).clip(max=1)
+        expected = np.maximum.accumulate(larger.to_numpy() * [6, 5, 4, 3, 2, 1]).clip(max=1)
         np.testing.assert_allclose(planned["p_adjusted"], expected, rtol=1e-12)
 
 
@@ -264,7 +284,7 @@ def test_models_and_tasks_are_families_of_their_own(empty: _Study) -> None:
         empty.add(_mask("top"), _TOP, run)
     compared = empty.table().dropna(subset="against")
     assert len(compared) == 3 * 2
-    assert (compared["p"] == compared["p_adjusted"]).all()
+    assert (compared[["p", "p_sign_flip"]].max(axis=1) == compared["p_adjusted"]).all()
 
 
 def test_a_task_is_scored_by_its_own_metrics(empty: _Study) -> None:
@@ -272,6 +292,35 @@ def test_a_task_is_scored_by_its_own_metrics(empty: _Study) -> None:
     empty.add(_mask("top"), _TOP, "m/mdqa/v/seed0")
     found = list(dict.fromkeys(empty.table()["metric"]))
     assert found == ["f1", "exact_match", "best_subspan_em"]
+
+
+def test_each_metric_has_its_own_numbers(empty: _Study) -> None:
+    """Answers that are half right count for F1 and not as exact matches."""
+    empty.add_plain(_PLAIN)
+    empty.add(_mask("top"), _TOP)
+    empty.add(_mask("random", 0), range(6))
+    for path in (empty.plain[0], empty.intervened[1]):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace('"prediction": "Lima"', '"prediction": "in Lima"'))
+    table = empty.table()
+    half = 2 / 3
+    plain, top, random = (
+        np.array(_scores(right)) * share
+        for right, share in ((_PLAIN, half), (_TOP, 1), (range(6), half))
+    )
+    found = [_row(table, "mask-top5-zero-decoding", against) for against in ("plain", "random")]
+    for row, other in zip(found, (plain, random), strict=True):
+        boot = PairedBootstrap(np.stack([top, other], 1), _CLUSTERS, resamples=400, seed=3)
+        expected = boot.difference(0, 1, 0.9)
+        assert [row["difference"], row["difference_low"], row["p"]] == pytest.approx(
+            [expected.difference, expected.low, expected.p]
+        )
+    for condition, against in (("plain", None), ("mask-random5-zero-decoding", "plain")):
+        row = _row(table, condition, against, "exact_match")
+        assert (row["mean"], row["low"], row["high"]) == (0, 0, 0)
+    exact = _row(table, "mask-top5-zero-decoding", "plain", "exact_match")
+    assert exact["difference"] == pytest.approx(2 / 12)
+    assert exact["detectable"] != pytest.approx(found[0]["detectable"])
 
 
 def test_no_interventions_are_an_empty_table(empty: _Study) -> None:

@@ -15,6 +15,7 @@ from scipy import stats
 from scipy.spatial import distance
 
 from needlework.heads.reliability import enough, reliability_table
+from needlework.heads.run_scores import read_run
 from needlework.heads.score_file import HeadScores, Instance, Layer, write_scores
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -44,7 +45,7 @@ def _table(
     path.parent.mkdir(parents=True, exist_ok=True)
     measures = {"copy/answer": scores[:, None].round(6)}
     write_scores(path, HeadScores({"probe": probe}, [layer], instances, measures, {}))
-    return reliability_table([path], top_count=top_count, draws=draws, seed=seed)
+    return reliability_table([read_run(path)], top_count=top_count, draws=draws, seed=seed)
 
 
 def _value(table: pd.DataFrame, measure: str, examples: int) -> Any:

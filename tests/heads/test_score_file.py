@@ -105,7 +105,7 @@ def test_n_mean_and_standard_error_are_of_the_instances_that_count(
         ]
         assert measure["n"] == len(counted)
         assert scores.of(kind, role).shape == (len(counted), *values.shape[1:])
-        assert scores.clusters(kind, role) == [scores.instances[i].cluster for i in counted]
+        assert scores.counted(kind, role) == [scores.instances[i] for i in counted]
         assert list(measure["scores"]) == _heads(scores)
         assert (measure["mean"] is None) == (not counted)
         assert (measure["standard_error"] is None) == (len(counted) < 2)
@@ -152,8 +152,9 @@ def test_the_measure_and_the_instances_can_be_named() -> None:
     np.testing.assert_array_equal(scores.of(instances="correct"), copy[1:])
     np.testing.assert_array_equal(scores.of(role="bridge"), copy[[0, 2]])
     np.testing.assert_array_equal(scores.of("copy", "bridge", "correct"), copy[[2]])
-    assert scores.clusters(role="bridge") == ["c0", "c2"]
-    assert scores.clusters(role="bridge", instances="correct") == ["c2"]
+    assert [each.cluster for each in scores.counted(role="bridge")] == ["c0", "c2"]
+    (only,) = scores.counted(role="bridge", instances="correct")
+    assert only.cluster == "c2"
     np.testing.assert_allclose(scores.mean(instances="correct"), copy[1:].mean(axis=0), atol=1e-6)
 
 

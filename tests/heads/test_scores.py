@@ -264,7 +264,7 @@ def test_only_roles_that_exist_are_measured(tokenizer: Any) -> None:
     assert set(both.measures) == {f"{kind}/{role}" for kind in KINDS for role in ROLES[:2]}
     assert np.isnan(both.measures["mass/bridge"][0]).all()
     assert both.of().shape == (1, 2, 16)
-    assert both.clusters() == ["cluster of bridged"]
+    assert [each.cluster for each in both.counted()] == ["cluster of bridged"]
     assert both.clusters(role="answer") == ["cluster of twice", "cluster of bridged"]
     only = insight.model_copy(update={"needles": insight.needles[1:]})
     assert set(scored(model, tokenizer, [only], role="insight").measures) == {

@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial import distance
 
+from needlework.heads.run_scores import read_run
 from needlework.heads.score_file import HeadScores, Instance, Layer, write_scores
 from needlework.heads.similarity import similarity_table
 
@@ -65,7 +66,7 @@ def _probe(
 
 def _table(paths: list[Path], **options: Any) -> pd.DataFrame:
     defaults: dict[str, Any] = {"reference": "real", "top_count": 2, "resamples": 50, "seed": 0}
-    return similarity_table(paths, **defaults | options)
+    return similarity_table([read_run(path) for path in paths], **defaults | options)
 
 
 def _row(table: pd.DataFrame, name: str, measure: str, **where: Any) -> Any:
@@ -290,8 +291,9 @@ def test_the_same_numbers_in_another_process(tmp_path: Path, root: Path) -> None
     code = (
         "import sys; from pathlib import Path; "
         "from needlework.heads.similarity import similarity_table as table; "
-        "paths = sorted(Path(sys.argv[1]).rglob('*.json')); "
-        "print(table(paths, reference='real', top_count=2, resamples=50, seed=0).to_csv())"
+        "from needlework.heads.run_scores import read_run; "
+        "runs = [read_run(path) for path in sorted(Path(sys.argv[1]).rglob('*.json'))]; "
+        "print(table(runs, reference='real', top_count=2, resamples=50, seed=0).to_csv())"
     )
     printed = {
         subprocess.run(

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from needlework.evaluation.correlations import correlation_table
+from needlework.evaluation.depths import depth_table
 from needlework.evaluation.intervention_table import intervention_table
 from needlework.evaluation.scoring import score_tables
 from needlework.examples import Document, Example, Needle, write_examples
+from needlework.heads.differences import differences_table
 from needlework.heads.reliability import reliability_table
-from needlework.heads.score_file import HeadScores, Instance, Layer, write_scores
+from needlework.heads.run_scores import read_run
 from needlework.heads.similarity import similarity_table
 from needlework.interventions.conditions import mask_conditions, patch_conditions
 from needlework.interventions.record import Intervention, write_intervention
@@ -26,34 +27,51 @@ from needlework.study.runs import (
     patch_source,
     patched_runs,
     runs,
+    scored_runs,
     tuned_runs,
 )
 from needlework.study.sections import Study
 from needlework.training.summary import TRAINING_COLUMNS
+from tests.report.made_answers import (
+    NASTY,
+    folder_of,
+    write_answers,
+    write_attention,
+    write_corpus,
+    write_probe,
+)
+
+__all__ = ["MODEL", "NASTY", "results", "study"]
 
 MODEL = "tiny-0.1"
-HEADS = (4, 0, 3)  # of each layer: one has none, one has fewer than the widest
-ITEMS = 6
-NASTY = "<img src=x onerror=alert(1)>"
+VIEWS = ("length128", "position1of3", "position3of3", "closed_book")
 
 
 def study(tasks: tuple[str, ...] = ("factbook_lookup",), **more: Any) -> Study:
     """A study of three variants and two training seeds."""
-    sizes = {"train": 2, "validation": 8, "test": ITEMS}
+    sizes = {"train": 2, "validation": 8, "test": 8}
     given = {
         "name": "made", "length": 256, "models": {MODEL: {"source": "tiny-random-llama"}},
         "tasks": dict.fromkeys(tasks, sizes), "training_seeds": [0, 1],
-        "variants": ["real", "low_low", "real:0.5+symbolic:0.5"], "probe": {"top": 2},
+        "variants": ["real", "low_low", "symbolic", "real:0.5+symbolic:0.5"],
+        "probe": {"top": 2},
     }  # fmt: skip
     return Study.model_validate(given | more)
 
 
 def results(folder: Path, made: Study) -> Path:
     """Every file that `build_report` reads, below `folder`; returns the benchmark file."""
-    scores = {run: _scores(i, run) for i, run in enumerate(runs(made))}
-    for run, own in scores.items():
-        write_scores(_path(folder, "heads", run, "validation.json"), own)
-        _answers(folder, run, "plain", len(run.variant))
+    for task in made.tasks.chosen():
+        write_corpus(folder / "corpora" / task, task)
+        _generation(folder / "generations" / task)
+        for variant in made.variants:
+            _dataset(folder / "datasets" / task / variant, task, variant)
+    asked = runs(made)
+    for run in asked:
+        for place, condition in enumerate(("plain", *VIEWS)):
+            write_answers(folder, run, condition, len(run.variant) + place)
+    probed = scored_runs(made)
+    scores = {run: write_probe(folder, run, i) for i, run in enumerate(probed)}
     for run in masked_runs(made):
         own = mask_conditions(
             scores[run], **_keys(made.masking, "variants", "examples", "test_examples"),
@@ -68,10 +86,10 @@ def results(folder: Path, made: Study) -> Path:
             | {"heads": HeadSet(count=2)},
         )  # fmt: skip
         _intervene(folder, run, own)
+    for model, task in dict.fromkeys((run.model, run.task) for run in probed):
+        first = [r for r in probed if r[:2] == (model, task) and r.seed == made.training_seeds[0]]
+        write_attention(folder, first)
     _tables(folder, made)
-    for task in made.tasks.chosen():
-        for variant in made.variants:
-            _dataset(folder / "datasets" / task / variant, task, variant)
     benchmark = folder / "benchmarks" / "compute_statistics.tsv"
     benchmark.parent.mkdir()
     benchmark.write_text("s\th:m:s\tmax_rss\n10\t0:00:10\t300\n", encoding="utf-8")
@@ -82,65 +100,36 @@ def _keys(section: Any, *without: str) -> dict[str, Any]:
     return {key: value for key, value in section.model_dump().items() if key not in without}
 
 
-def _path(folder: Path, kind: str, run: Run, name: str) -> Path:
-    path = folder / kind / run.model / run.task / run.variant / f"seed{run.seed}" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _scores(number: int, run: Run) -> HeadScores:
-    rng = np.random.default_rng(number)
-    layers = [
-        Layer(attention="full" if heads else "none", heads=heads, kv_heads=heads,
-              unseen={"answer": 2} if heads == 3 else {})
-        for heads in HEADS
-    ]  # fmt: skip
-    there = np.array([[head < heads for head in range(max(HEADS))] for heads in HEADS])
-    values = rng.random((8, *there.shape)) * (rng.random(there.shape) < 0.7)
-    return HeadScores(
-        metadata={"probe": {"kind": "copy", "role": "answer", "instances": "all"}},
-        layers=layers,
-        instances=[Instance(id=f"p{i}", cluster=f"c{i}", generated=NASTY, correct=True)
-                   for i in range(8)],
-        measures={"copy/answer": np.where(there, values, np.nan)},
-        failures={NASTY: ["lost"]} if run.variant == "real" else {},
-    )  # fmt: skip
-
-
-def _answers(folder: Path, run: Run, condition: str, right: int) -> Path:
-    rows = [
-        {"id": f"q{i}", "cluster": f"c{i}", "question": "?", "answers": ["Lima"],
-         "stopped_by": "limit" if run.variant == "low_low" and i == 0 else "end",
-         "prediction": "Lima" if (i + run.seed) % 7 < right % 7 else "Quito"}
-        for i in range(ITEMS)
-    ]  # fmt: skip
-    path = _path(folder, "predictions", run, f"{condition}.jsonl")
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 def _intervene(folder: Path, run: Run, conditions: list[Intervention]) -> None:
     for place, each in enumerate(conditions):
-        write_intervention(_path(folder, "interventions", run, f"{each.name}.json"), each)
-        _answers(folder, run, each.name, place)
+        path = folder_of(folder, "interventions", run) / f"{each.name}.json"
+        write_intervention(path, each)
+        write_answers(folder, run, each.name, place)
 
 
 def _tables(folder: Path, made: Study) -> None:
     answers = sorted((folder / "predictions").rglob("*.jsonl"))
-    plain = [_path(folder, "predictions", run, "plain.jsonl") for run in runs(made)]
-    probes = [_path(folder, "heads", run, "validation.json") for run in runs(made)]
-    scores, comparisons = score_tables(plain, resamples=100, level=0.95, seed=0)
+    views = [folder_of(folder, "predictions", run) / f"{name}.jsonl"
+             for run in runs(made) for name in ("plain", *VIEWS)]  # fmt: skip
+    plain = [path for path in views if path.stem == "plain"]
+    probes = [read_run(folder_of(folder, "heads", run) / "validation.json")
+              for run in scored_runs(made)]  # fmt: skip
+    scored = score_tables(
+        views, reference="real", controls=made.controls, resamples=100, level=0.95, seed=0
+    )
     similarity = similarity_table(probes, reference="real", top_count=2, resamples=20, seed=0)
     tables = {
-        "scores": scores,
-        "comparisons": comparisons,
+        **scored._asdict(),
+        "depths": depth_table(views, resamples=100, level=0.95, seed=0),
         "head_similarity": similarity,
-        "correlations": correlation_table(scores, similarity, reference="real"),
+        "correlations": correlation_table(scored.scores, similarity, reference="real"),
+        "head_differences": differences_table(probes, reference="real", permutations=100, seed=0),
         "reliability": reliability_table(probes, top_count=2, draws=10, seed=0),
         "training": _training(made),
+        "training_curves": _curves(made),
         "general": _general(made),
         "interventions": intervention_table(
-            plain, [path for path in answers if path not in plain],
+            plain, [path for path in answers if path not in views],
             sorted((folder / "interventions").rglob("*.json")),
             resamples=100, level=0.95, seed=0,
         ),
@@ -161,11 +150,21 @@ def _training(made: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=TRAINING_COLUMNS)
 
 
+def _curves(made: Study) -> pd.DataFrame:
+    rows = [
+        run._asdict() | {"step": step, "loss": 5.5 - step + run.seed / 4}
+        for run in tuned_runs(made)
+        for step in range(1, 5)
+    ]
+    return pd.DataFrame(rows, columns=[*Run._fields, "step", "loss"])
+
+
 def _general(made: Study) -> pd.DataFrame:
     numbers = {
         "benchmark": "gsm8k", "metric": "exact_match", "mean": 0.25, "low": 0.125, "high": 0.375,
         "n": 40, "difference": -0.0625, "difference_low": -0.1, "difference_high": 0.02,
-        "p": 0.03, "p_adjusted": 0.04,
+        "p": 0.03, "p_adjusted": 0.04, "detectable": 0.08, "margin": 0.02, "p_equivalence": 0.4,
+        "p_equivalence_adjusted": 0.8, "shots": 8, "data": "hub", "left_out": 0,
     }  # fmt: skip
     return pd.DataFrame([run._asdict() | numbers for run in general_runs(made)])
 
@@ -180,6 +179,18 @@ def _dataset(folder: Path, task: str, variant: str) -> None:
     )  # fmt: skip
     folder.mkdir(parents=True)
     write_examples(folder / "train.jsonl", [example])
-    counts = {"made": 2, "wanted": 2, "skipped": {NASTY: ["x"]}}
-    record = {"variant": variant, "splits": {"train": counts, "validation": counts}}
+    counts = {"real": 3, "considered": 3, "made": 2, "wanted": 2, "skipped": {NASTY: ["x"]}}
+    record = {"task": task, "variant": variant, "splits": {"train": counts, "validation": counts}}
     (folder / "dataset.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def _generation(folder: Path) -> None:
+    usage = {"requests": 9, "retries": 1, "prompt_tokens": 1234, "completion_tokens": 56,
+             "usd": 0.0125, "cached": 2, "failed": 0}  # fmt: skip
+    record = {
+        "kind": "rewrites", "model": NASTY, "server": "https://example.org/v1", "asked": 5,
+        "kept": 4, "failed": 1, "failed_ids": ["x"], "attempts_at_most": 6,
+        "refused_replies": {"lost the answer": 2}, "usage": usage,
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "rewrites.json").write_text(json.dumps(record), encoding="utf-8")

@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from needlework.report import tables
-
-PAIR = {"model": "m", "task": "t"}
-
-
-def similarity(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows of `head_similarity.csv`, of variant a and reference b unless said otherwise."""
-    given = {
-        "model": "m", "task_a": "t", "variant_a": "low", "seed_a": 0, "task_b": "t",
-        "variant_b": "real", "seed_b": 0, "set": "positive", "measure": "recall", "value": 0.5,
-        "low": 0.4, "high": 0.6, "random": 0.1, "random_layer": 0.2, "heads_a": 4, "heads_b": 8,
-        "shared": 4, "n_a": 16, "n_b": 16,
-    }  # fmt: skip
-    return pd.DataFrame([given | row for row in rows])
+from tests.report.small_tables import PAIR, PATCH, PLAIN, intervention, similarity
 
 
-def scores(*rows: tuple[str, str, float], condition: str = "plain") -> pd.DataFrame:
+def variants(*rows: tuple[str, str, float], condition: str = "plain") -> pd.DataFrame:
     return pd.DataFrame(
-        PAIR | {"variant": v, "seed": 0, "condition": condition, "metric": metric, "mean": mean,
+        PAIR | {"variant": v, "condition": condition, "metric": metric, "mean": mean,
                 "low": mean - 0.1, "high": mean + 0.1, "n": 9, "n_clusters": 9}
         for v, metric, mean in rows
     )  # fmt: skip
-
-
-def intervention(**given: Any) -> dict[str, Any]:
-    row: dict[str, Any] = PAIR | {
-        "variant": "real", "seed": 0, "condition": "c", "action": "mask", "chosen": "top", "k": 5,
-        "heads": 5, "draw": np.nan, "kind": "zero", "during": "decoding", "positions": np.nan,
-        "source": np.nan, "metric": "f1", "mean": 0.5, "low": 0.4, "high": 0.6, "against": "plain",
-        "difference": -0.3, "difference_low": -0.4, "difference_high": -0.2, "p": 0.01,
-        "p_adjusted": 0.02, "n": 9, "n_clusters": 9,
-    }  # fmt: skip
-    return row | given
-
-
-PLAIN = {"condition": "plain", "against": np.nan, "mean": 0.8, "low": 0.7, "high": 0.9,
-         "k": np.nan, "chosen": np.nan, "kind": np.nan, "during": np.nan}  # fmt: skip
 
 
 def test_seeds_give_their_mean_the_widest_interval_and_the_highest_p() -> None:
@@ -76,7 +47,7 @@ def test_only_pairs_with_the_reference_on_the_same_task_tell_of_a_variant() -> N
 
 
 def test_the_reference_recalls_itself_unless_it_has_no_heads() -> None:
-    both = scores(("real", "f1", 0.9), ("low", "f1", 0.5), ("low", "exact_match", 0.1))
+    both = variants(("real", "f1", 0.9), ("low", "f1", 0.5), ("low", "exact_match", 0.1))
     points = tables.recall_points(both, similarity([{}]), "real").set_index("variant")
     assert points.loc["real", "recall"] == 1
     assert points.loc["low", ["recall", "recall_low", "random", "mean"]].tolist() == [
@@ -87,7 +58,7 @@ def test_the_reference_recalls_itself_unless_it_has_no_heads() -> None:
 
 
 def test_masked_scores_are_no_points_of_recall() -> None:
-    both = pd.concat([scores(("low", "f1", 0.5)), scores(("low", "f1", 0.1), condition="mask")])
+    both = pd.concat([variants(("low", "f1", 0.5)), variants(("low", "f1", 0.1), condition="mask")])
     assert tables.recall_points(both, similarity([{}]), "real")["mean"].tolist() == [0.5]
 
 
@@ -119,7 +90,7 @@ def test_a_line_of_masks_starts_at_the_plain_score_of_the_same_items() -> None:
             intervention(action="patch", chosen="intersection", k=np.nan),
         ]
     )
-    points = tables.masking_points(table, scores(("real", "f1", 0.9)))
+    points = tables.masking_points(table, variants(("real", "f1", 0.9)))
     assert points[["chosen", "k", "draw", "mean"]].fillna(-1).to_numpy().tolist() == [
         ["plain", 0, -1, 0.8], ["top", 5, -1, 0.3], ["random", 5, -1, 0.7], ["random", 5, 0, 0.6],
         ["random", 5, 1, 0.8],
@@ -129,17 +100,17 @@ def test_a_line_of_masks_starts_at_the_plain_score_of_the_same_items() -> None:
 
 
 def test_bars_of_patches_are_changes_from_the_plain_answers() -> None:
-    patch = {"action": "patch", "kind": np.nan, "during": np.nan, "k": np.nan, "source": "real",
-             "positions": "last"}  # fmt: skip
     table = pd.DataFrame(
         [
-            intervention(**patch, chosen="intersection", difference=0.2),
-            intervention(**patch, chosen="intersection", difference=0.1, against="random"),
-            intervention(**patch, chosen="random", difference=0.05, draw=1),
+            intervention(**PATCH | {"chosen": "intersection", "difference": 0.2}),
+            intervention(
+                **PATCH | {"chosen": "intersection", "difference": 0.1, "against": "random"}
+            ),
+            intervention(**PATCH | {"chosen": "random", "difference": 0.05, "draw": 1}),
             intervention(),
         ]
     )
-    points = tables.patching_points(table, scores(("real", "f1", 0.9)))
+    points = tables.patching_points(table, variants(("real", "f1", 0.9)))
     assert points[["chosen", "difference"]].to_numpy().tolist() == [
         ["intersection", 0.2], ["random", 0.05]
     ]  # fmt: skip
@@ -155,9 +126,47 @@ def test_a_mean_over_draws_has_the_record_of_the_first() -> None:
             intervention(condition="mask-random5-zero-decoding", chosen="random"),
         ]
     )
-    rows = tables.intervention_rows(table, scores(("real", "f1", 0.9)))
+    rows = tables.intervention_rows(table, variants(("real", "f1", 0.9)))
     assert rows["record"].tolist() == [
         "interventions/m/t/real/seed0/mask-top5-zero-decoding.json",
         "interventions/m/t/real/seed0/mask-random5-draw0-zero-decoding.json",
     ]
     assert rows["draws"].fillna(0).tolist() == [0, 2]
+    assert rows.index.tolist() == [1, 4]  # the numbers of the rows in the file
+
+
+def test_rows_of_the_decisive_metric_keep_the_number_they_have_in_the_file() -> None:
+    table = variants(("a", "exact_match", 0.1), ("b", "f1", 0.2), ("a", "f1", 0.3))
+    order = variants(("a", "f1", 0.3), ("a", "exact_match", 0.1))
+    assert tables.decisive(table, order)["mean"].to_dict() == {1: 0.2, 2: 0.3}
+
+
+def test_interventions_over_seeds_are_means_with_the_widest_interval_and_the_highest_p() -> None:
+    table = pd.DataFrame(
+        [
+            intervention(**PLAIN),
+            intervention(**PLAIN | {"seed": 1, "mean": 0.6, "low": 0.5}),
+            intervention(),
+            intervention(
+                seed=1,
+                mean=0.3,
+                difference=-0.1,
+                difference_high=0.1,
+                p_adjusted=0.4,
+                detectable=0.3,
+            ),
+            intervention(against="random", difference=-0.2),
+            intervention(chosen="random", draw=0, mean=0.0),
+            intervention(chosen="random", mean=0.7),
+            intervention(metric="exact_match", mean=0.0),
+        ]
+    )
+    rows = tables.interventions_over_seeds(table, variants(("real", "f1", 0.9)))
+    assert rows.index.tolist() == [0, 1, 2, 3]
+    numbers = rows[
+        ["mean", "low", "seeds", "difference", "difference_high", "p_adjusted", "detectable"]
+    ]
+    assert numbers.iloc[0].tolist()[:3] == pytest.approx([0.7, 0.5, 2])
+    assert numbers.iloc[1].tolist() == pytest.approx([0.4, 0.4, 2, -0.2, 0.1, 0.4, 0.3])
+    assert rows["against"].fillna("").tolist() == ["", "plain", "random", "plain"]
+    assert rows["chosen"].fillna("").tolist() == ["", "top", "top", "random"]

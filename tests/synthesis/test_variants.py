@@ -16,6 +16,7 @@ import pytest
 
 from needlework.corpora.corpus import Corpus
 from needlework.examples import Example, write_examples
+from needlework.layout import REAL
 from needlework.rendering.room import Room
 from needlework.study.values import VARIANTS
 from needlework.synthesis.concepts import parts_of, stands
@@ -23,7 +24,6 @@ from needlework.synthesis.contexts import FILLER, PASSAGE, topic_of
 from needlework.synthesis.rewriting import Rewrite
 from needlework.synthesis.variants import (
     MAKERS,
-    REAL,
     REWRITTEN,
     WRITTEN,
     Materials,
@@ -78,7 +78,6 @@ def test_every_variant_of_a_study_has_a_maker_and_no_other_name_has() -> None:
     assert set(MAKERS) == set(VARIANTS)
     assert {"high_low", "high_high", "high_repeated"} == REWRITTEN
     assert {"low_high", "high_high"} == WRITTEN
-    assert {"real", "real_limited", "multidoc_qa"} == REAL
 
 
 def test_possible_variants_are_those_that_can_be_made() -> None:
@@ -241,6 +240,7 @@ import sys
 from pathlib import Path
 from itertools import product
 from needlework.examples import read_examples, write_examples
+from needlework.layout import REAL
 from needlework.rendering.room import Room
 from needlework.synthesis.contexts import topic_of
 from needlework.synthesis.rewriting import Rewrite

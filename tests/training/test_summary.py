@@ -11,7 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from needlework.training.summary import TRAINING_COLUMNS, training_table
+from needlework.training.summary import (
+    CURVE_COLUMNS,
+    TRAINING_COLUMNS,
+    curve_table,
+    training_table,
+)
 
 _RECORD: dict[str, Any] = {
     "settings": {"method": "lora", "rank": 8},
@@ -56,7 +61,9 @@ def test_the_command_writes_a_row_per_run_in_the_order_given(tmp_path: Path, roo
         for variant, changed in (("symbolic", unknown), ("real", {}))
     ]
     output = tmp_path / "statistics" / "training.csv"
-    command = [sys.executable, root / "scripts" / "summarise_training.py", "--output", output]
+    curves = output.with_name("training_curves.csv")
+    script = root / "scripts" / "summarise_training.py"
+    command = [sys.executable, script, "--output", output, "--curves", curves]
     subprocess.run([*command, "--records", *paths], check=True)
     table = pd.read_csv(output)
     assert list(table.columns) == TRAINING_COLUMNS
@@ -64,8 +71,14 @@ def test_the_command_writes_a_row_per_run_in_the_order_given(tmp_path: Path, roo
     empty = ["tflops_per_second", "roofline_share", "peak_memory_gb", "validation_loss"]
     assert table[empty].isna().all(axis=1).tolist() == [True, False]
     assert table["tokens"].tolist() == [1024, 1024]
+    assert curves.read_text().splitlines() == [
+        "model,task,variant,seed,step,loss",
+        "llama,mdqa,symbolic,0,1,2.5", "llama,mdqa,symbolic,0,12,0.5",
+        "llama,mdqa,real,0,1,2.5", "llama,mdqa,real,0,12,0.5",
+    ]  # fmt: skip
     subprocess.run(command, check=True)  # a study whose models are all tuned elsewhere
     assert output.read_text().splitlines() == [",".join(TRAINING_COLUMNS)]
+    assert curves.read_text().splitlines() == [",".join(CURVE_COLUMNS)]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +89,12 @@ def test_an_older_file_is_refused_by_its_key(tmp_path: Path, lost: str, key: str
     path = _written(tmp_path, "llama/mdqa/real/seed0", record)
     with pytest.raises(ValueError, match=rf"training\.json has no {key}: .* delete the file"):
         training_table([path])
+
+
+def test_a_record_without_its_curve_is_refused(tmp_path: Path) -> None:
+    path = _written(tmp_path, "llama/mdqa/real/seed0", _RECORD | {"loss": {"first": 2.5}})
+    with pytest.raises(ValueError, match=r"training\.json has no loss\.curve"):
+        curve_table([path])
 
 
 def test_another_path_is_refused(tmp_path: Path) -> None:

@@ -153,14 +153,14 @@ def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
     ("edited", "expected"),
     [
         ("needlework/report/figures.py", {"render_report": 1}),
-        ("needlework/report/page.html.j2", {"render_report": 1}),
+        ("needlework/report/templates/page.html.j2", {"render_report": 1}),
         (
             "needlework/training/sft.py",
             # The untuned model is not trained: its heads and answers stay.
             dict.fromkeys(TRAINED, 4) | dict.fromkeys([*BELOW, "summarise_training"], 1),
         ),
         (
-            "needlework/statistics.py",
+            "needlework/statistics/bootstrap.py",
             dict.fromkeys([*COMPARED, "compute_depths", "compare_interventions"], 1),
         ),
         ("scripts/compare_heads.py", dict.fromkeys(COMPARED, 1)),

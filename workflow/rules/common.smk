@@ -35,6 +35,7 @@ from needlework.study.runs import (
     reference,
     runs,
     scored_runs,
+    traced_runs,
     trained_variants,
     tuned_runs,
 )
@@ -215,6 +216,18 @@ def of_runs(chosen, pattern):
     return [pattern.format(**run._asdict()) for run in chosen]
 
 
+def traced(wildcards):
+    """The runs of a model and task of which the report shows where heads look."""
+    here = (wildcards.model, wildcards.task)
+    return [run for run in traced_runs(study) if (run.model, run.task) == here]
+
+
+def of_traced_pairs(pattern):
+    """The files of every model and task that has runs whose attention is shown."""
+    pairs = dict.fromkeys((run.model, run.task) for run in traced_runs(study))
+    return [pattern.format(model=model, task=task) for model, task in pairs]
+
+
 def local_runs():
     """The runs of models that run here."""
     return [run for run in runs(study) if run.model not in hosted]
@@ -325,6 +338,7 @@ def all_benchmarks():
             for rule_name, chosen in named.items()
             for path in of_runs(chosen, f"<results>/benchmarks/{rule_name}/{RUN}.tsv")
         ),
+        *of_traced_pairs("<results>/benchmarks/trace_attention/{model}/{task}.tsv"),
         *(f"<results>/benchmarks/{rule_name}.tsv" for rule_name in tables),
     ]
 

@@ -88,6 +88,7 @@ rule compute_statistics:
         similarity="<results>/statistics/head_similarity.csv",
     output:
         scores="<results>/statistics/scores.csv",
+        variants="<results>/statistics/variants.csv",
         comparisons="<results>/statistics/comparisons.csv",
         correlations="<results>/statistics/correlations.csv",
     log:
@@ -102,14 +103,16 @@ rule compute_statistics:
     params:
         folder=subpath(output.scores, parent=True),
         reference=REFERENCE,
-        statistics=flags(study.statistics, "alpha"),
+        controls=f"--controls {' '.join(study.controls)}" if study.controls else "",
+        statistics=flags(study.statistics, "alpha", "margin"),
         seed=study.seed,
         code=code_of("compute_statistics"),
     message:
         "Computing scores, intervals and paired comparisons"
     shell:
         "python scripts/compute_statistics.py --predictions {input.predictions}"
-        " {input.views} --examples {input.examples} --similarity {input.similarity} --reference {params.reference} {params.statistics}"
+        " {input.views} --examples {input.examples} --similarity {input.similarity}"
+        " --reference {params.reference} {params.controls} {params.statistics}"
         " --seed {params.seed} --output {params.folder} > {log} 2>&1"
 
 
@@ -129,7 +132,7 @@ rule compute_depths:
     resources:
         mem_mb=2000,
     params:
-        statistics=flags(study.statistics, "alpha"),
+        statistics=flags(study.statistics, "alpha", "margin"),
         seed=study.seed,
         code=code_of("compute_depths"),
     message:
@@ -137,3 +140,45 @@ rule compute_depths:
     shell:
         "python scripts/compute_depths.py --predictions {input.predictions} {input.views}"
         " {params.statistics} --seed {params.seed} --output {output.table} > {log} 2>&1"
+
+
+# One job for all adapters of a model on a task: the base is loaded once.
+rule trace_attention:
+    input:
+        base="<results>/models/{model}/base.json",
+        adapters=lambda wildcards: of_runs(
+            [run for run in traced(wildcards) if run.variant != UNTUNED],
+            f"<results>/adapters/{RUN}/adapter_model.safetensors",
+        ),
+        scores=lambda wildcards: of_runs(
+            traced(wildcards), f"<results>/heads/{RUN}/validation.json"
+        ),
+        predictions=lambda wildcards: of_runs(
+            traced(wildcards), f"<results>/predictions/{RUN}/plain.jsonl"
+        ),
+        examples="<results>/corpora/{task}/test.jsonl",
+    output:
+        traces="<results>/attention/{model}/{task}.json",
+    log:
+        "<results>/logs/trace_attention/{model}/{task}.log",
+    benchmark:
+        "<results>/benchmarks/trace_attention/{model}/{task}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: study.compute.threads
+    resources:
+        mem_mb=study.compute.memory_mb,
+        gpu=one_gpu,
+    params:
+        adapters=adapter_folders,
+        length=study.length,
+        heads=study.probe.top,
+        compute=compute_flags(),
+        code=code_of("trace_attention"),
+    message:
+        "Looking where the heads of {wildcards.model} look on {wildcards.task}"
+    shell:
+        "python scripts/trace_attention.py --base {input.base} {params.adapters}"
+        " --scores {input.scores} --predictions {input.predictions} --examples {input.examples}"
+        " --length {params.length} --heads {params.heads} {params.compute} --threads {threads}"
+        " --output {output.traces} > {log} 2>&1"

@@ -114,6 +114,12 @@ def adapter_flag(wildcards, input):
     return f"--adapter {Path(input.adapter).parent}" if input.adapter else ""
 
 
+def adapter_folders(wildcards, input):
+    """The flag that names the folders of all adapters of a job; none where there is none."""
+    folders = [str(Path(adapter).parent) for adapter in input.adapters]
+    return f"--adapters {' '.join(folders)}" if folders else ""
+
+
 def backend_flags(wildcards):
     """What answers a run's questions."""
     model = study.models[wildcards.model]

@@ -36,6 +36,7 @@ rule compare_heads:
     output:
         similarity="<results>/statistics/head_similarity.csv",
         reliability="<results>/statistics/reliability.csv",
+        differences="<results>/statistics/head_differences.csv",
     log:
         "<results>/logs/compare_heads.log",
     benchmark:

@@ -120,7 +120,7 @@ if masks or patches:
         params:
             results=subpath(output.table, ancestor=2),
             conditions=condition_flags(),
-            statistics=flags(study.statistics, "alpha"),
+            statistics=flags(study.statistics, "alpha", "margin"),
             seed=study.seed,
             code=code_of("compare_interventions"),
         message:

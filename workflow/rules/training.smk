@@ -72,6 +72,7 @@ rule summarise_training:
         records=of_runs(tuned_runs(study), f"<results>/adapters/{RUN}/training.json"),
     output:
         table="<results>/statistics/training.csv",
+        curves="<results>/statistics/training_curves.csv",
     log:
         "<results>/logs/summarise_training.log",
     benchmark:
@@ -87,4 +88,4 @@ rule summarise_training:
         "Summing up what was trained, and how fast"
     shell:
         "python scripts/summarise_training.py --records {input.records}"
-        " --output {output.table} > {log} 2>&1"
+        " --output {output.table} --curves {output.curves} > {log} 2>&1"

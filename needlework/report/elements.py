@@ -1,0 +1,120 @@
+"""What stands on the page: numbers with their source, drawings, marked texts, data of scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from needlework.examples import Example
+from needlework.report.figures import PAGE_COLOURS
+
+Row = dict[str, Any]
+"""A row of a table: its cells; `csv`, the file below the results, and `row`, its number there."""
+
+MISSING = Markup("–")
+
+
+def records(table: pd.DataFrame, csv: str) -> list[Row]:
+    """The rows of a table whose index is the number of the row in the file `csv`."""
+    rows = table.to_dict("records")
+    return [
+        row | {"csv": csv, "row": number} for row, number in zip(rows, table.index, strict=True)
+    ]
+
+
+def number(row: Row, column: str, form: str = "", *, resamples: int) -> Markup:
+    """A cell as a reader expects it, with its value as the file has it and where it stands there.
+
+    Args:
+        row: of `records`.
+        column: which cell; one that is empty is a dash.
+        form: a format specification, "p" (a p value), "time" (seconds) or "" (as the file has it).
+        resamples: how many the p value is from.
+    """
+    value = row[column]
+    if pd.isna(value):
+        return MISSING
+    full = f"{value:.15g}" if isinstance(value, float) else str(value)
+    if form == "p":
+        shown = p_value(value, resamples)
+    elif form == "time":
+        shown = duration(value)
+    else:
+        shown = f"{value:{form}}" if form else full
+    return Markup(
+        '<data class="n" value="{}" data-csv="{}" data-row="{}" data-column="{}">{}</data>'
+    ).format(full, row["csv"], row["row"], column, shown.replace("-", "\N{MINUS SIGN}"))
+
+
+def p_value(p: float, resamples: int) -> str:
+    """A p value as a reader expects it; never 0, because a bootstrap cannot show that."""
+    if pd.isna(p):
+        return str(MISSING)
+    if p <= 1 / (resamples + 1) * 1.0001:
+        digits = len(str(resamples)) - 1
+        return f"< {10**-digits:.{digits}f}"
+    return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, the two largest that are not 0."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def highlighted(example: Example) -> list[dict[str, Any]]:
+    """The documents of an example, their needles in <mark>, everything else escaped."""
+    shown = []
+    for document in example.documents:
+        needles = sorted(
+            (n for n in example.needles if n.document == document.id), key=lambda n: n.start
+        )
+        parts, place = [], 0
+        for needle in needles:
+            parts.append(escape(document.text[place : needle.start]))
+            inside = document.text[needle.start : needle.end]
+            parts.append(Markup("<mark data-tip='{} needle, hop {}'>{}</mark>").format(
+                needle.role, needle.hop, inside
+            ))  # fmt: skip
+            place = needle.end
+        parts.append(escape(document.text[place:]))
+        shown.append(
+            {"title": document.title, "gold": document.gold, "text": Markup("").join(parts)}
+        )
+    return shown
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that can stand in a <script>: no text in it can end the element, or a line."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def drawing(path: Path, label: str) -> Markup:
+    """The drawing of an SVG file as an element of a page, named `label` for who cannot see it.
+
+    Its inks and grounds are the page's variables, so that they follow its theme; its names begin
+    with the name of the file, so that two drawings on one page share none.
+    """
+    text = path.read_text(encoding="utf-8")
+    for mark in ('id="', 'href="#', "url(#"):
+        text = text.replace(mark, f"{mark}{path.stem}-")
+    for colour, variable in PAGE_COLOURS.items():
+        # As a presentation attribute a variable would not count, as a style it does.
+        text = re.sub(f"(?<=: ){colour}", variable, text, flags=re.IGNORECASE)
+    text = text[text.index("<svg") :]
+    width = re.search(r'width="([\d.]+)pt"', text)
+    opening = Markup('<svg role="img" aria-label="{}" style="--width: {}pt" ').format(
+        label, width[1] if width else 0
+    )
+    return opening + Markup(text.removeprefix("<svg"))

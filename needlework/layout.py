@@ -58,7 +58,6 @@ def mixture_of(variant: str) -> dict[str, float]:
     return shares
 
 
-
 def holds_real(variant: str) -> bool:
     """Whether a variant is real data, or a mixture with some; all others are synthetic."""
     return not REAL.isdisjoint(mixture_of(variant))

@@ -34,17 +34,17 @@ def main() -> None:
     tokenizer = models.load_tokenizer(base)
     examples = list(islice(iter_examples(args.examples), args.count))
     shown, failures = _shown(examples, tokenizer, args.length)
-    model = models.load_model(base, dtype=args.dtype, device=args.device, attention=args.attention)
+    texts = {run: _answers(path, shown) for run, path in predictions.items()}
+    best = {run: top_heads(read_scores(path), args.heads) for run, path in scores.items()}
     names = {run: run.variant for run in folders}
+    model = models.load_model(base, dtype=args.dtype, device=args.device, attention=args.attention)
     model = adapters.attach(model, base, {names[run]: folder for run, folder in folders.items()})
     runs = {}
-    for run in track(scores, "runs"):
-        heads = top_heads(read_scores(scores[run]), args.heads)
-        texts = _answers(predictions[run], shown)
+    for run, heads in track(best.items(), "runs", total=len(best)):
         with adapters.using(model, names.get(run)):
             answers = {
                 name: trace(model, tokenizer, *shown[name], text, [head[:2] for head in heads])
-                for name, text in texts.items()
+                for name, text in texts[run].items()
             }
         runs[run.variant] = {"heads": heads, "answers": answers}
     first = next(iter(scores))

@@ -83,8 +83,9 @@ def comparison_rows(
 
     The larger of both p values, of the bootstrap and of sign flips, is adjusted: that of the
     bootstrap is too small where clusters are few. Those of planned contrasts are adjusted by Holm,
-    the others by Benjamini and Hochberg, within one metric. `seeds` is the smaller number of training seeds of the two; the spread over
-    them (`statistics.seed_spread`) is beside the difference, and no part of its interval.
+    the others by Benjamini and Hochberg, within one metric. `seeds` is the smaller number of
+    training seeds of the two; the spread over them (`statistics.seed_spread`) is beside the
+    difference, and no part of its interval.
     """
     rows: list[dict[str, Any]] = []
     differences: list[Floats] = []

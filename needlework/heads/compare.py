@@ -143,7 +143,8 @@ def _chance_of_shared(counts: NDArray[np.intp], a: NDArray[np.intp], b: NDArray[
     """Chance of 0, 1, ... shared heads of random sets with a and b of the heads of each layer."""
     chance = np.ones(1)
     for layer in zip(counts.tolist(), a.tolist(), b.tolist(), strict=True):
-        chance = np.convolve(chance, _in_one_layer(*layer))
+        if all(layer):
+            chance = np.convolve(chance, _in_one_layer(*layer))
     return chance
 
 

@@ -52,7 +52,8 @@ def differences_table(
         for variant, own in variants.items():
             table = _against(own, theirs, permutations, seed)
             tables.append(table.assign(model=model, task=task, variant=variant))
-    return pd.concat([table for table in tables if len(table)] or tables[:1])[_COLUMNS]
+    found = [table for table in tables if len(table)] or tables
+    return pd.concat(found, ignore_index=True)[_COLUMNS]
 
 
 def _against(

@@ -43,7 +43,7 @@ def read_run(path: Path) -> RunScores:
     Raises:
         ValueError: the file is not whole, or its path does not say whose it is.
     """
-    scores = read_scores(path)
+    scores = read_scores(path, counted_only=True)
     there = existing_heads(scores.layers)
     # How many examples are answered together changes no score.
     settings = {k: v for k, v in scores.metadata["probe"].items() if k != "batch"}

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from needlework.atomic import write_text
 
@@ -59,11 +59,14 @@ class _Measure(_Record):
     scores: dict[str, list[float | None]]
 
 
-class _Document(_Record):
+class _Probed(_Record):
     metadata: dict[str, Any]
     layers: list[Layer]
     instances: list[Instance]
     failures: dict[str, list[str]]
+
+
+class _Document(_Probed):
     measures: dict[str, _Measure]
 
 
@@ -244,10 +247,15 @@ def _by_head(values: Scores, there: NDArray[np.bool_]) -> dict[str, float]:
     return {f"{layer}-{head}": float(values[layer, head]) for layer, head in np.argwhere(there)}
 
 
-def read_scores(path: Path | str) -> HeadScores:
+def read_scores(path: Path | str, *, counted_only: bool = False) -> HeadScores:
     """The scores of a probe, from a file that `write_scores` wrote, equal to those written.
 
     Means and standard errors are computed again from the scores, not read.
+
+    Args:
+        path: the file.
+        counted_only: leave out the measures but for the one that counts by `metadata["probe"]`,
+            unread and unchecked; that takes half the time.
 
     Raises:
         ValueError: the file lacks a head or has one too many, a list is not one number (or null)
@@ -255,7 +263,8 @@ def read_scores(path: Path | str) -> HeadScores:
             as `write_scores` writes it; the message names the file and the key.
     """
     try:
-        document = _Document.model_validate_json(Path(path).read_bytes())
+        content = Path(path).read_bytes()
+        document = _counted(content) if counted_only else _Document.model_validate_json(content)
         there = existing_heads(document.layers)
         shape = (len(document.instances), *there.shape)
         return HeadScores(
@@ -272,6 +281,33 @@ def read_scores(path: Path | str) -> HeadScores:
         raise ValueError(f"{path}: {fault(error)}; score the heads again") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}; score the heads again") from error
+
+
+class _Probe(BaseModel):
+    kind: str
+    role: str
+
+
+class _Metadata(BaseModel):
+    probe: _Probe
+
+
+class _Named(BaseModel):
+    """What says which measure counts."""
+
+    metadata: _Metadata
+
+
+def _counted(content: bytes) -> _Document:
+    """The document with the measure alone that counts; what is ignored is never made an object."""
+    probe = _Named.model_validate_json(content).metadata.probe
+    name = f"{probe.kind}/{probe.role}"
+    measures: Any = create_model("_Measures", only=(_Measure, Field(alias=name)))
+    counted: Any = create_model("_Counted", __base__=_Probed, measures=(measures, ...))
+    document: Any = counted.model_validate_json(content)
+    return _Document.model_construct(
+        **dict(document) | {"measures": {name: document.measures.only}}
+    )
 
 
 def fault(error: ValidationError) -> str:

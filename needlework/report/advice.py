@@ -49,7 +49,7 @@ def _use(case: Case, best: pd.Series) -> Iterator[Markup]:
         yield said(
             "It is still behind {} data ({}): where there is a little of that, try the mixture "
             "<code>{}</code>.", case.reference,
-            cell(best, "reference_difference", "+.2f", MAIN), mixture,
+            cell(best, "reference_difference", "+z.2f", MAIN), mixture,
         )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def _nothing(case: Case, best: pd.Series, scores: pd.DataFrame) -> Iterator[Mark
     target = case.rows[case.rows["variant"] == case.reference]
     if holds_real(case.reference) and len(target):
         row = target.iloc[0]
-        gain = cell(row, "untuned_difference", "+.2f", MAIN)
+        gain = cell(row, "untuned_difference", "+z.2f", MAIN)
         if gains(row, case.alpha):
             yield said(
                 "Training on {} data does help ({}), so the training works, and what lacks is in "

@@ -60,8 +60,8 @@ def difference(row: pd.Series, yardstick: str) -> Markup:
     ends = (f"{yardstick}_low", f"{yardstick}_high")
     p = f"{yardstick}_p_adjusted"
     return said(
-        "{}{}{}", cell(row, f"{yardstick}_difference", "+.2f", MAIN),
-        limits(row, *ends, "+.2f", MAIN),
+        "{}{}{}", cell(row, f"{yardstick}_difference", "+z.2f", MAIN),
+        limits(row, *ends, "+z.2f", MAIN),
         "" if pd.isna(row[p]) else said(", p {} after Holm", cell(row, p, "p", MAIN)),
     )  # fmt: skip
 

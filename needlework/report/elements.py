@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from needlework.examples import Example
 from needlework.report.figures import PAGE_COLOURS
+from needlework.report.wording import of_cell
 
 Row = dict[str, Any]
 """A row of a table: its cells; `csv`, the file below the results, and `row`, its number there."""
@@ -46,9 +47,7 @@ def number(row: Row, column: str, form: str = "", *, resamples: int) -> Markup:
         shown = duration(value)
     else:
         shown = f"{value:{form}}" if form else full
-    return Markup(
-        '<data class="n" value="{}" data-csv="{}" data-row="{}" data-column="{}">{}</data>'
-    ).format(full, row["csv"], row["row"], column, shown.replace("-", "\N{MINUS SIGN}"))
+    return of_cell(shown, full, row["csv"], row["row"], column)
 
 
 def p_value(p: float, resamples: int) -> str:

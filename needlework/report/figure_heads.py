@@ -156,7 +156,8 @@ def _mark(
         if not heads:
             continue
         layers, places = [head[0] for head in heads], [head[1] for head in heads]
-        width, how = size / 5, {"ls": "", "ms": larger * size}
+        width = size / 5
+        how: dict[str, Any] = {"ls": "", "ms": larger * size}
         if look["mec"] == FIXED_BLACK:  # seen on dark cells, too
             axis.plot(places, layers, mew=2.4 * width, **how, **look | {"mec": FIXED_WHITE})
         (drawn,) = axis.plot(places, layers, mew=width, **how, **look)

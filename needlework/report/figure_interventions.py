@@ -28,7 +28,7 @@ _PATCHED = {
     "random": ("#a6a6a6", "\\\\\\", "random heads, mean of draws"),
 }
 _PLACES = {"last": "last position", "all": "all positions"}
-_DRAW = {"ls": "", "marker": ".", "ms": 4, "color": INK, "alpha": 0.5, "zorder": 3}
+_DRAW: dict[str, Any] = {"ls": "", "marker": ".", "ms": 4, "color": INK, "alpha": 0.5, "zorder": 3}
 
 
 def masking_figure(points: pd.DataFrame, level: float) -> Figure:
@@ -149,7 +149,7 @@ def _bars(axis: Axes, part: pd.DataFrame, alpha: float, reach: float) -> None:
                     _bar(axis, row, y, alpha, reach)
             changes = [row["difference"] for row in own if pd.notna(row["draw"])]
             if changes:
-                (dots,) = axis.plot(changes, [y] * len(changes), **_DRAW)
+                (dots,) = axis.plot(changes, [y + 0.08] * len(changes), **_DRAW)
                 tip(dots, *(f"{variant}, a draw of random heads: {x:+.2f}" for x in changes))
     axis.axvline(0, color=INK, lw=0.8)
     axis.set_yticks(range(len(variants)), variants, fontsize=9)

@@ -148,7 +148,7 @@ def _panel(axis: Axes, part: pd.DataFrame, look: dict[str, Style], kind: str) ->
         tip(line, *(f"{variant}, {_place(kind, row[0])}: {value(*row[1:])}" for row in told))
     counts = sorted({int(n) for n in part["n"]})
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    axis.set_ylabel(f"{metric_words(part['metric'].iloc[0])}, n = {n}")
+    axis.set_ylabel(f"{metric_words(part['metric'].iloc[0])}, n = {n}", fontsize=9)
     axis.grid()
     ticks = sorted(part["place"].unique())
     if kind == _DEPTH:

@@ -97,9 +97,9 @@ def _ticks(axis: Axes, labels: list[tuple[str, str]]) -> None:
 def _told(axis: Axes, grids: dict[str, NDArray[np.float64]]) -> Iterator[str]:
     names = [label.get_text() for label in axis.get_yticklabels()]
     for (row, column), value in np.ndenumerate(grids["value"]):
-        if not np.isnan(value):
-            ends = interval(grids["low"][row, column], grids["high"][row, column])
-            yield f"{names[row]}, {names[column]}: {value:.2f}{ends}"
+        ends = interval(float(grids["low"][row, column]), float(grids["high"][row, column]))
+        found = "not compared" if np.isnan(value) else f"{value:.2f}{ends}"
+        yield f"{names[row]}, {names[column]}: {found}"
 
 
 def _print(axis: Axes, grid: NDArray[np.float64]) -> None:

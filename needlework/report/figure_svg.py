@@ -89,8 +89,6 @@ def _share_style(group: ElementTree.Element) -> None:
     looks = {mark.get("style") for mark in marks}
     if len(marks) < 2 or len(marks) < len(group) or len(looks) > 1 or group.get("style"):
         return
-    look = looks.pop() or ""
-    if not re.search("(^|; )opacity", look):  # of a group, not of each of its parts
-        group.set("style", look)
-        for mark in marks:
-            mark.attrib.pop("style", None)
+    group.set("style", looks.pop() or "")
+    for mark in marks:
+        mark.attrib.pop("style", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from needlework.report.figures import INK, Style, keys, legend, nothing, panels,
 from needlework.report.tables import PAIR
 
 _POINTS = 60  # of a line: a step of every twenty is seen on no screen
+_SINGLE: dict[str, Any] = {"lw": 0.5, "alpha": 0.35}
 _SPAN = 10.0  # the ratio of losses from which on their axis is logarithmic
 
 
@@ -61,25 +63,26 @@ def training_figure(points: pd.DataFrame, variants: Sequence[str]) -> Figure:
     trained = set(points["variant"])
     marks = keys({name: style for name, style in look.items() if name in trained})
     if (points["seeds"] > 1).any():
-        marks.append(Line2D([], [], color=INK, lw=0.6, alpha=0.5, label="single seeds"))
+        marks.append(Line2D([], [], color=INK, label="single seeds", **_SINGLE))
     legend(figure, marks)
     return figure
 
 
 def _losses(axis: Axes, part: pd.DataFrame, look: dict[str, Style]) -> None:
-    for variant, rows in part.groupby("variant", sort=False):
+    for place, (variant, rows) in enumerate(part.groupby("variant", sort=False)):
         style = look[str(variant)]
         single, mean = rows[rows["seed"].notna()], rows[rows["seed"].isna()]
         if len(mean):
             for _, run in single.groupby("seed"):
-                axis.plot(run["step"], run["loss"], color=style.colour, lw=0.6, alpha=0.5)
+                axis.plot(run["step"], run["loss"], color=style.colour, **_SINGLE)
         line = mean if len(mean) else single
-        every = max(1, len(line) // 5)
+        every = max(1, len(line) // 5)  # marks of several lines stand side by side
         (drawn,) = axis.plot(line["step"], line["loss"], color=style.colour, ls=style.line, lw=1.4,
-                             markevery=every, **style.mark(4.5))  # fmt: skip
-        last = line.iloc[-1]
-        tip(drawn, f"{variant}: loss {line['loss'].iloc[0]:.3g} at first, {last['loss']:.3g} at "
-            f"step {last['step']:.0f}, {last['seeds']:.0f} seed(s)")  # fmt: skip
+                             markevery=(place % every, every), **style.mark(4.5))  # fmt: skip
+        first, last = line.iloc[0], line.iloc[-1]
+        tip(drawn, f"{variant}: loss {first['loss']:.3g} at step {first['step']:g}, "
+            f"{last['loss']:.3g} at step {last['step']:g}, "
+            f"{last['seeds']:.0f} seed{'s' if len(mean) else ''}")  # fmt: skip
     lowest, highest = part["loss"].min(), part["loss"].max()
     if lowest > 0 and highest > _SPAN * lowest:
         axis.set_yscale("log")

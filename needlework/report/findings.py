@@ -104,7 +104,7 @@ def _answer(case: Case) -> Markup:
 def _apart(best: pd.Series, reference: str) -> Markup:
     """How far from no tuning and from the reference, where these were compared."""
     parts = [
-        said("{} against {}", cell(best, f"{name}_difference", "+.2f", MAIN), words)
+        said("{} against {}", cell(best, f"{name}_difference", "+z.2f", MAIN), words)
         for name, words in (("untuned", "no tuning"), ("reference", f"{reference} data"))
         if pd.notna(best[f"{name}_difference"])
     ]

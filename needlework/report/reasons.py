@@ -197,6 +197,7 @@ def _effect(row: pd.Series) -> Markup:
         else said(", p {}", cell(row, "p_adjusted", "p", _INTERVENTIONS))
     )  # fmt: skip
     return said(
-        "{}{} ({}{})", cell(row, "difference", "+.2f", _INTERVENTIONS),
-        limits(row, "difference_low", "difference_high", "+.2f", _INTERVENTIONS), row["variant"], p,
+        "{}{} ({}{})", cell(row, "difference", "+z.2f", _INTERVENTIONS),
+        limits(row, "difference_low", "difference_high", "+z.2f", _INTERVENTIONS),
+        row["variant"], p,
     )  # fmt: skip

@@ -40,7 +40,7 @@ def larger_test(case: Case, comparisons: pd.DataFrame) -> Iterator[Markup]:
 
 def _gain(case: Case, best: pd.Series) -> Iterator[Markup]:
     needed = _needed(best["n"], best["untuned_difference"], best["detectable"])
-    seen = cell(best, "untuned_difference", "+.2f", MAIN)
+    seen = cell(best, "untuned_difference", "+z.2f", MAIN)
     if needed is None:
         yield said(
             "A gain of {} is within reach of this test: a larger one, or fewer variants to compare "
@@ -65,7 +65,7 @@ def _lead(case: Case, comparisons: pd.DataFrame) -> Iterator[Markup]:
     if needed is not None:
         yield said(
             "To tell {} from {}, if {} is their true difference, {}.", best, rival,
-            cell(row, "difference", "+.2f", _COMPARISONS), _takes(needed),
+            cell(row, "difference", "+z.2f", _COMPARISONS), _takes(needed),
         )  # fmt: skip
 
 
@@ -99,6 +99,6 @@ def more_seeds(case: Case) -> Iterator[Markup]:
         yield said(
             "About {} training seeds would show whether the difference of {} is more than that of "
             "single trainings, {}.", derived(number, "(2.8 * seed_spread / difference) ** 2"),
-            cell(best, "untuned_difference", "+.2f", MAIN),
+            cell(best, "untuned_difference", "+z.2f", MAIN),
             cell(best, "untuned_seed_spread", ".3f", MAIN),
         )  # fmt: skip

@@ -52,14 +52,21 @@ def cited(value: float, form: str, csv: str, row: Hashable, column: str) -> Mark
 
     Args:
         value: the cell; the attribute `value` has it with the six digits that tables have.
-        form: how it is rounded, a format specification, or "p" for `p_words`.
+        form: how it is rounded, a format specification, or "p" for `p_words`; a hyphen becomes a
+            minus sign.
         csv: the table, as a path below the folder of the results.
         row: the number of the row in that table, from 0.
         column: the name of the column.
     """
+    shown = p_words(value) if form == "p" else f"{value:{form}}"
+    return of_cell(shown, f"{value:.6g}", csv, row, column)
+
+
+def of_cell(shown: str, value: str, csv: str, row: Hashable, column: str) -> Markup:
+    """The element of a number that a table has: what is shown, and which cell it is."""
     return Markup(
         '<data class="n" value="{}" data-csv="{}" data-row="{}" data-column="{}">{}</data>'
-    ).format(f"{value:.6g}", csv, row, column, p_words(value) if form == "p" else f"{value:{form}}")
+    ).format(value, csv, row, column, shown.replace("-", "\N{MINUS SIGN}"))
 
 
 def cell(row: pd.Series, column: str, form: str, csv: str) -> Markup:

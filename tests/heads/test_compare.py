@@ -106,6 +106,25 @@ def test_a_run_of_which_nothing_is_known_gives_no_number() -> None:
             assert not np.isnan(table[1:, 1:]).any(), key
 
 
+@pytest.mark.filterwarnings("error")
+@given(
+    st.lists(st.lists(_score | st.just(-0.3), min_size=5, max_size=5), min_size=2, max_size=3),
+    st.integers(0, 5), st.integers(0, 4), st.booleans(),
+)  # fmt: skip
+def test_heads_that_are_0_everywhere_can_be_told_by_number(
+    vectors: list[list[float]], heads: int, zeros: int, unknown: bool
+) -> None:
+    active = np.array(vectors)[:, :heads]
+    whole = np.concatenate([active, np.zeros((len(active), zeros))], axis=1)
+    if unknown:
+        active[0], whole[0] = np.nan, np.nan
+    if not whole.size:
+        return
+    expected = measures(whole, 2)
+    for key, found in measures(active, 2, zeros=zeros).items():
+        np.testing.assert_allclose(found, expected[key], atol=1e-12, err_msg=str(key))
+
+
 def test_leading_axes_are_kept() -> None:
     many = np.random.default_rng(0).choice([0.0, 0.05, 0.2, 0.7], size=(4, 5, 3, 9))
     found = measures(many, 3)

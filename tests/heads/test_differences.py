@@ -53,7 +53,8 @@ def _run(
 
 
 def _table(*runs: RunScores, **options: Any) -> pd.DataFrame:
-    return differences_table(runs, **{"reference": "real", "seed": 0} | options)
+    defaults: dict[str, Any] = {"reference": "real", "seed": 0}
+    return differences_table(runs, **defaults | options)
 
 
 def _drawn(seed: int, n: int, heads: int = 6) -> Floats:

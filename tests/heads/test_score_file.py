@@ -82,6 +82,11 @@ def test_what_is_read_is_what_was_written(
     for name, values in scores.measures.items():
         np.testing.assert_array_equal(found.measures[name], values)
     np.testing.assert_array_equal(found.mean(), scores.mean())
+    counted = read_scores(path, counted_only=True)
+    assert list(counted.measures) == ["copy/answer"]
+    np.testing.assert_array_equal(counted.of(), scores.of())
+    for key in ("metadata", "layers", "instances", "failures"):
+        assert getattr(counted, key) == getattr(scores, key)
     text = path.read_text(encoding="utf-8")
     write_scores(path, found)  # replaces the file, and nothing is lost or added
     assert path.read_text(encoding="utf-8") == text
@@ -239,18 +244,21 @@ def _change(document: dict[str, Any], keys: str, value: Any) -> None:
         ("layers.0.attention", "linear", r"layers\.0\.attention.*'full', 'sliding' or 'none'"),
         ("layers.0.heads", 1, r"has \['0-1'\] besides"),
         ("instances.1.correct", "yes", r"instances\.1\.correct"),
-        ("metadata.probe.role", "insight", "no measure 'copy/insight'"),
+        ("metadata.probe.role", "insight", "copy/insight"),
         ("failures", None, "failures: Field required"),
     ],
 )
-def test_a_faulty_file_is_refused(tmp_path: Path, keys: str, value: Any, message: str) -> None:
+@pytest.mark.parametrize("counted_only", [False, True])
+def test_a_faulty_file_is_refused(
+    tmp_path: Path, keys: str, value: Any, message: str, counted_only: bool
+) -> None:
     path = tmp_path / "probe.json"
     write_scores(path, _probe())
     document = json.loads(path.read_text(encoding="utf-8"))
     _change(document, keys, value)
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"probe\.json: .*{message}.*score the heads again"):
-        read_scores(path)
+        read_scores(path, counted_only=counted_only)
 
 
 @pytest.mark.parametrize("cut", [lambda text: "", lambda text: text[:-40], lambda text: "[1]"])

@@ -29,6 +29,7 @@ from needlework.evaluation.metrics import judge
 from needlework.examples import Example
 from needlework.heads.kinds import KINDS
 from needlework.heads.probe import Probe
+from needlework.heads.run_scores import read_run
 from needlework.heads.score_file import HeadScores, read_scores, write_scores
 from needlework.heads.scores import score_heads
 from needlework.heads.similarity import similarity_table
@@ -265,7 +266,8 @@ def test_only_roles_that_exist_are_measured(tokenizer: Any) -> None:
     assert np.isnan(both.measures["mass/bridge"][0]).all()
     assert both.of().shape == (1, 2, 16)
     assert [each.cluster for each in both.counted()] == ["cluster of bridged"]
-    assert both.clusters(role="answer") == ["cluster of twice", "cluster of bridged"]
+    counted = both.counted(role="answer")
+    assert [each.cluster for each in counted] == ["cluster of twice", "cluster of bridged"]
     only = insight.model_copy(update={"needles": insight.needles[1:]})
     assert set(scored(model, tokenizer, [only], role="insight").measures) == {
         f"{kind}/insight" for kind in KINDS
@@ -445,7 +447,8 @@ def test_layers_without_attention_heads_change_no_comparison(
             run = dataclasses.replace(partly, layers=partly.layers[keep], measures=measures)
             paths.append(folder / f"m/jsonl/{variant}/seed1/validation.json")
             write_scores(paths[-1], run)
-        return similarity_table(paths, reference="real", top_count=4, resamples=20, seed=1)
+        runs = [read_run(path) for path in paths]
+        return similarity_table(runs, reference="real", top_count=4, resamples=20, seed=1)
 
     whole = table(tmp_path / "whole", slice(None))
     assert whole["value"].notna().all()

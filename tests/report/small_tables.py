@@ -194,7 +194,8 @@ def check_numbers(sentence: Markup, files: Mapping[str, pd.DataFrame]) -> int:
     for value, csv, row, column, shown in found:
         cell = files[csv].loc[int(row), column]
         assert value == f"{cell:.6g}", (csv, row, column)
-        number = float(re.sub(r"&lt;|[=%\s]", "", shown)) / (100 if "%" in shown else 1)
+        bare = re.sub(r"&lt;|[=%\s]", "", shown).replace("−", "-")
+        number = float(bare) / (100 if "%" in shown else 1)
         digits = max(len(shown.partition(".")[2]), 2 if "%" in shown else 0)
         assert "&lt;" in shown or abs(number - cell) <= 0.51 * 10**-digits or "e" in shown, sentence
     return len(found)

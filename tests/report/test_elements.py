@@ -1,4 +1,4 @@
-"""Numbers say where they stand, texts and data cannot leave their place, drawings follow a theme."""
+"""Numbers say where they stand, texts and data stay in place, drawings follow a theme."""
 
 from __future__ import annotations
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from needlework.report.figure_interventions import masking_figure, patching_figure
+from needlework.report.figures import SOFT
+from tests.report.drawn import cut_off, drawing, told
 
 
 def masks(variants: list[str], ways: list[tuple[str, str]]) -> pd.DataFrame:
@@ -25,19 +29,42 @@ def masks(variants: list[str], ways: list[tuple[str, str]]) -> pd.DataFrame:
 
 def heights(axis: Axes, colour: str) -> list[float]:
     (line,) = [
-        line for line in axis.lines if line.get_color() == colour and len(line.get_xdata()) > 1
+        line
+        for line in axis.lines
+        if line.get_color() == colour and line.get_marker() != "None" and line.get_ls() != "None"
     ]
     return list(line.get_ydata())
 
 
 def test_every_line_starts_at_the_plain_score() -> None:
     axis = masking_figure(masks(["real"], [("zero", "decoding")]), 0.95).axes[0]
-    assert heights(axis, "#D55E00") == [0.8, 0.5, 0.2]
-    assert heights(axis, "#7a7a7a") == [0.8, 0.7, 0.6]
-    assert heights(axis, "#0072B2") == [0.8, 0.8]
+    assert heights(axis, "#d55e00") == [0.8, 0.5, 0.2]
+    assert heights(axis, SOFT) == [0.8, 0.7, 0.6]
+    assert heights(axis, "#0072b2") == [0.8, 0.8]
     assert [int(tick) for tick in axis.get_xticks()] == [0, 2, 10]
     dots = [line for line in axis.lines if line.get_marker() == "."]
     assert sorted(y for line in dots for y in line.get_ydata()) == [0.55, 0.65]
+
+
+def test_every_point_of_a_mask_says_its_score(tmp_path: Path) -> None:
+    figure = masking_figure(masks(["real"], [("zero", "decoding")]), 0.95)
+    bars = [tuple(line.get_ydata()) for line in figure.axes[0].lines if line.get_marker() == "None"]
+    assert np.allclose(bars[0], (0.7, 0.9))
+    assert len(bars) == 3 + 3 + 2
+    svg = drawing(figure, tmp_path)
+    assert not cut_off(svg)
+    assert told(masking_figure(masks(["real"], [("zero", "decoding")]), 0.95), tmp_path) == [
+        "0 heads masked: 0.80 [0.70, 0.90], n = 64",
+        "2 top heads masked: 0.50 [0.40, 0.60], n = 64",
+        "10 top heads masked: 0.20 [0.10, 0.30], n = 64",
+        "0 heads masked: 0.80 [0.70, 0.90], n = 64",
+        "2 random heads, mean of draws masked: 0.70 [0.60, 0.80], n = 64",
+        "10 random heads, mean of draws masked: 0.60 [0.50, 0.70], n = 64",
+        "0 heads masked: 0.80 [0.70, 0.90], n = 64",
+        "10 lowest heads masked: 0.80 [0.70, 0.90], n = 64",
+        "10 random heads, a draw: 0.55",
+        "10 random heads, a draw: 0.65",
+    ]
 
 
 def test_every_way_of_masking_opens_a_row_of_panels() -> None:
@@ -107,4 +134,20 @@ def test_every_place_of_patching_has_its_panel() -> None:
     assert titles == [
         "m on t\nheads from real data, last position",
         "m on t\nheads from real data, all positions",
+    ]
+
+
+def test_every_bar_says_its_change(tmp_path: Path) -> None:
+    figure = patching_figure(patches(intersection=0.012), 0.05, 0.95)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-2:] == ["single draws", "adjusted p < 0.05"]
+    svg = drawing(figure, tmp_path)
+    assert not cut_off(svg)
+    said = [title.text for title in svg.iter() if title.tag.endswith("title")]
+    assert said == [
+        "low, 4 heads of both: +0.20 [+0.10, +0.30], n = 64, adjusted p = 0.012",
+        "low, 4 heads of the source only: -0.10 [-0.20, +0.00], n = 64, adjusted p = 0.5",
+        "low, 4 random heads, mean of draws: +0.05 [-0.05, +0.15], n = 64, adjusted p = 0.5",
+        "low, a draw of random heads: +0.02",
+        "low, a draw of random heads: +0.08",
     ]

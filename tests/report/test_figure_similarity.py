@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from needlework.report.figure_similarity import reliability_figure, similarity_figure
+from needlework.report.figure_similarity import (
+    reliability_figure,
+    reliability_points,
+    similarity_figure,
+)
+from tests.report.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real"]
 
@@ -30,12 +36,15 @@ def test_rows_are_tasks_by_variants_in_the_order_of_the_study() -> None:
     assert [label.get_text() for label in axis.get_yticklabels()] == [
         "untuned · t", "real · t", "untuned · u", "real · u"
     ]  # fmt: skip
-    shown = axis.images[0].get_array().filled(-1)
+    shown = axis.collections[0].get_array().filled(-1)
     assert shown[0, 3] == shown[3, 0] == 0.3
     assert (shown == -1).sum() == 14
     printed = [text.get_text() for text in axis.texts]
     assert printed.count("0.30") == 2
     assert printed.count("–") == 14
+    labels = [float(label.get_position()[1]) for label in axis.get_yticklabels()]
+    assert labels == [0.5, 1.5, 2.5, 3.5]
+    assert axis.get_ylim() == (4, 0)  # the first row on top
 
 
 def test_one_task_needs_no_name_in_the_labels_and_chance_is_in_the_colour_bar() -> None:
@@ -48,6 +57,17 @@ def test_no_value_is_printed_where_they_would_not_be_legible() -> None:
     names = [f"v{i}" for i in range(13)]
     drawn = similarity_figure(matrix({("t", "v0", "t", "v1"): 0.5}), ["t"], names)
     assert not drawn.axes[0].texts
+
+
+def test_every_cell_says_whose_it_is(tmp_path: Path) -> None:
+    table = matrix({("t", "real", "t", "untuned"): 0.3, ("t", "untuned", "t", "untuned"): 1.0})
+    figure = similarity_figure(table, ["t"], VARIANTS)
+    svg = drawing(figure, tmp_path)
+    assert not cut_off(svg)
+    assert [title.text for title in svg.iter() if title.tag.endswith("title")] == [
+        "untuned, untuned: 1.00 [0.00, 1.00]", "untuned, real: not compared",
+        "real, untuned: 0.30 [0.00, 1.00]", "real, real: not compared", "chance: 0.25",
+    ]  # fmt: skip
 
 
 def reliability(**given: Any) -> pd.DataFrame:
@@ -65,7 +85,7 @@ def dashed(axis: Axes) -> list[list[float]]:
 
 
 def test_what_was_measured_is_a_line_what_is_predicted_goes_on_dashed() -> None:
-    axis = reliability_figure(reliability(), VARIANTS).axes[0]
+    axis = reliability_figure(reliability_points(reliability()), VARIANTS).axes[0]
     measured = [line for line in axis.lines if line.get_marker() == "o"]
     assert [list(line.get_xdata()) for line in measured] == [[2, 4, 8]]
     assert dashed(axis) == [[8, 16]]
@@ -77,10 +97,26 @@ def test_what_was_measured_is_a_line_what_is_predicted_goes_on_dashed() -> None:
 
 def test_measures_without_a_number_say_so() -> None:
     table = pd.concat([reliability(), reliability(measure="spearman", value=np.nan)])
-    drawn = reliability_figure(table, VARIANTS)
+    drawn = reliability_figure(reliability_points(table), VARIANTS)
     assert [len(axis.texts) for axis in drawn.axes] == [0, 1, 1]
 
 
 def test_a_probe_that_cannot_be_halved_is_no_point() -> None:
-    drawn = reliability_figure(reliability(examples=0, value=np.nan), VARIANTS)
+    points = reliability_points(reliability(examples=0, value=np.nan))
+    assert points.empty
+    drawn = reliability_figure(points, VARIANTS)
     assert "No probe has examples enough" in drawn.axes[0].texts[0].get_text()
+
+
+def test_seeds_of_a_probe_are_put_together(tmp_path: Path) -> None:
+    table = pd.concat([reliability(), reliability(seed=1).assign(low=0.0, value=1.0)])
+    points = reliability_points(table)
+    assert points["value"].tolist() == [0.7, 0.8, 0.9, 0.975]
+    assert points["low"].tolist() == [0.0] * 4
+    said = told(reliability_figure(points, VARIANTS), tmp_path)
+    assert said == [
+        "real, 2 examples: 0.70 [0.00, 0.50]",
+        "real, 4 examples: 0.80 [0.00, 0.70]",
+        "real, 8 examples: 0.90 [0.00, 0.90]",
+        "real, 16 examples: 0.97 [0.00, 1.05], predicted",
+    ]

@@ -53,7 +53,7 @@ def test_a_significant_gain_is_the_answer() -> None:
     finding = one(tables(ORDER, HELPS))
     assert text(finding.answer) == (
         "Train on low_low: of the synthetic data it works best, with 0.60 token F1, +0.30 against "
-        "no tuning and -0.20 against real data."
+        "no tuning and −0.20 against real data."
     )
     assert finding.metrics == ["f1", "exact_match"]
 
@@ -67,7 +67,7 @@ def test_a_gain_that_is_not_significant_is_not_claimed() -> None:
 def test_a_significant_loss_is_no_gain() -> None:
     given = tables(ORDER | {"untuned": 0.7}, {(v, "untuned"): 0.001 for v in ORDER})
     assert text(one(given).answer).startswith("No synthetic data beats no tuning")
-    assert "-0.10" in text(one(given).answer)
+    assert "−0.10" in text(one(given).answer)
 
 
 def test_a_gain_no_larger_than_single_trainings_differ_is_not_established() -> None:
@@ -130,7 +130,7 @@ def test_a_difference_has_its_interval_and_p_and_a_verdict() -> None:
     )
     said = sure(tables(ORDER, HELPS | {("low_low", "real"): 0.0004}))
     assert "p = 0.001 after Holm; more than chance explains." in said
-    assert "low_low against real data: -0.20 [-0.30, -0.15], p < 0.001 after Holm; more" in said
+    assert "low_low against real data: −0.20 [−0.30, −0.15], p < 0.001 after Holm; more" in said
 
 
 def test_a_single_cluster_has_no_interval_and_no_p() -> None:
@@ -145,8 +145,8 @@ def test_a_single_cluster_has_no_interval_and_no_p() -> None:
 def test_rivals_are_those_that_are_not_told_apart() -> None:
     means = ORDER | {"high_low": 0.55}
     said = sure(tables(means, {("symbolic", "low_low"): 0.01}))
-    assert "It is told apart from symbolic (-0.25 [-0.35, -0.20], p = 0.01 after Holm)." in said
-    assert "It is not told apart from high_low (-0.05" in said
+    assert "It is told apart from symbolic (−0.25 [−0.35, −0.20], p = 0.01 after Holm)." in said
+    assert "It is not told apart from high_low (−0.05" in said
     many = tables(ORDER | {f"v{i}": 0.4 + i / 100 for i in range(5)})
     assert "not told apart from v4, v3, v2, v1, v0 and symbolic, which" in sure(many)
 
@@ -174,7 +174,7 @@ def test_a_test_that_would_show_the_gain_is_computed() -> None:
     # 60 * (0.2 / 0.1) ** 2, and for the lead of 0.05 over symbolic 60 * (0.2 / 0.05) ** 2
     assert "A gain of +0.10, if it is real, takes about 240 test examples" in after(given)
     assert "tasks.t.test" in after(given)
-    assert "To tell low_low from symbolic, if -0.05 is their true difference, takes about 960" in (
+    assert "To tell low_low from symbolic, if −0.05 is their true difference, takes about 960" in (
         after(given)
     )
     within = after(tables(ORDER))
@@ -239,4 +239,4 @@ def test_interventions_are_cited_from_the_table_over_seeds() -> None:
         [intervention(seed=seed, difference=-0.1 * (1 + seed)) for seed in (0, 1)]
     )
     line = text(one(given).reasons[-1])
-    assert "changes token F1, against no mask, by -0.15 [-0.40, -0.20] (real, p = 0.02)" in line
+    assert "changes token F1, against no mask, by −0.15 [−0.40, −0.20] (real, p = 0.02)" in line

@@ -79,7 +79,7 @@ def test_of_a_model_whose_heads_were_not_scored_nothing_is_told() -> None:
 
 def test_a_correlation_is_a_picture_whatever_its_p() -> None:
     assert said()[1] == (
-        "This share is not shown to go with token F1 (Spearman ρ = 0.80 [-0.28, 0.98], p = 0.33, "
+        "This share is not shown to go with token F1 (Spearman ρ = 0.80 [−0.28, 0.98], p = 0.33, "
         "over 8 points, one for each variant: a picture, no proof)."
     )
     significant = said(correlations=correlation(p=0.04, low=np.nan))[1]
@@ -124,7 +124,7 @@ def test_masks_are_told_against_random_heads_at_the_size_nearest_to_ten() -> Non
     )
     assert line == (
         "Masking the top 8 heads (zero mask, decoding) changes token F1, against as many random "
-        "heads, by -0.30 [-0.40, -0.20] (real, p < 0.001)."
+        "heads, by −0.30 [−0.40, −0.20] (real, p < 0.001)."
     )
 
 
@@ -142,7 +142,7 @@ def test_every_way_of_masking_is_told_and_many_models_are_counted() -> None:
     zero, mean = interventions(*rows)
     assert "(zero mask, decoding)" in zero
     assert "(mean mask, decoding)" in mean
-    assert "by -0.60 [-0.40, -0.20] (v6, p = 0.06) to -0.10 [-0.40, -0.20] (v1, p = 0.01)" in zero
+    assert "by −0.60 [−0.40, −0.20] (v6, p = 0.06) to −0.10 [−0.40, −0.20] (v1, p = 0.01)" in zero
     assert zero.endswith("; significantly for 4 of 6 models.")
 
 

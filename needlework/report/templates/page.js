@@ -85,14 +85,14 @@
   const lines = (element) => {
     const numbers = element.matches("data") ? [element] : all("data[data-csv]", element);
     const values = numbers.map((number) => `${number.dataset.column}: ${number.value}`);
-    const sources = numbers.map(({ dataset }) => `${dataset.csv}, row ${dataset.row} from 0`);
+    const sources = numbers.map(({ dataset }) => `${dataset.csv}, row ${dataset.row}, the first being 0`);
     return [...values, ...new Set(sources)].join("\n");
   };
   const described = (target) => {
     if (!target.closest) return [];
     const marked = target.closest("[data-tip]");
     if (marked) return [marked, marked.dataset.tip];
-    const number = target.closest("td, data[data-csv]");
+    const number = target.closest("td") ?? target.closest("data[data-csv]");
     const text = number ? lines(number) : "";
     return text ? [number, text] : [];
   };
@@ -142,15 +142,19 @@
     const left = rows.filter((row) => !row.hidden && !row.closest("div[hidden]")).length;
     const chosen = NAMES.some((name) => wanted[name]);
     filters.querySelector("output").textContent = chosen ? `${left} of ${rows.length} rows of tables shown` : "";
-    filters.querySelector("[type=reset]").hidden = !chosen;
+    filters.querySelector("button").hidden = !chosen;
     document.dispatchEvent(new CustomEvent("needlework:filter", { detail: wanted }));
   };
   if (filters.querySelector("select")) {
+    const clear = filters.querySelector("button");
     filters.hidden = false;
-    filters.querySelector("[type=reset]").hidden = true;
+    clear.hidden = true;
     filters.addEventListener("change", filter);
-    // The event comes before the fields are as they were.
-    filters.addEventListener("reset", () => setTimeout(filter));
+    clear.addEventListener("click", () => {
+      filters.reset();
+      filter();
+      filters.querySelector("select").focus(); // the button is gone
+    });
     filters.addEventListener("submit", (event) => event.preventDefault());
   }
 

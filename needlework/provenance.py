@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import platform
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -53,9 +54,10 @@ def derived_seed(*parts: Any) -> int:
 def source_fingerprint(script: Path | str, package: Path | str) -> str:
     """Hash of a script and of every module of `package` that it imports, directly or not.
 
-    Imports inside functions count; a data file beside a module (a template) counts with the
-    module's folder, unless that is the package's own. Snakemake tracks neither, so rules carry
-    this as a parameter: editing the report must not retrain a model; editing the trainer must.
+    Imports inside functions count; a data file beside a module (a template), or in a folder of
+    data beside it, counts with the module's folder, unless that is the package's own. Snakemake
+    tracks neither, so rules carry this as a parameter: editing the report must not retrain a
+    model; editing the trainer must.
 
     Args:
         script: the file where the search begins.
@@ -70,10 +72,19 @@ def source_fingerprint(script: Path | str, package: Path | str) -> str:
             found.add(path)
             queue += _imported_files(path, package)
     for folder in {path.parent for path in found if package in path.parent.parents}:
-        found.update(p for p in folder.iterdir() if p.is_file() and p.suffix not in {".py", ".pyc"})
+        found.update(_data_files(folder))
     root = package.parent
     listed = sorted((_relative(path, root), _cached_hash(path, _stamp(path))) for path in found)
     return value_hash(listed)[:16]
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    """The files in a folder, and in the folders below that are no packages, that are no code."""
+    for path in folder.iterdir():
+        if path.is_dir() and not (path / "__init__.py").is_file():
+            yield from _data_files(path)
+        elif path.is_file() and path.suffix not in {".py", ".pyc"}:
+            yield path
 
 
 def _relative(path: Path, root: Path) -> str:

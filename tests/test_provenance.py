@@ -140,8 +140,8 @@ def test_an_edit_of_report_or_evaluation_trains_nothing_again(copy: Path) -> Non
 def test_an_edit_of_the_page_writes_the_report_again(copy: Path) -> None:
     files = _files_behind(copy, "render_report")
     assert {
-        "report/templates/page.html.j2",
-        "report/page.py",
+        "report/page/templates/page.html.j2",
+        "report/page/page.py",
         "report/build.py",
         "study/sections.py",
     } <= files
@@ -166,7 +166,7 @@ def test_an_edit_of_the_trainer_answers_nothing_again(copy: Path) -> None:
     ],
 )  # fmt: skip
 def test_only_the_report_depends_on_the_report(copy: Path, script: str) -> None:
-    path = copy / "needlework" / "report" / "page.html.j2"
+    path = copy / "needlework/report/page/templates/page.html.j2"
     build = copy / "needlework" / "report" / "build.py"
     for file in (path, build):
         assert not _moved_by_an_edit(

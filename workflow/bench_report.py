@@ -33,7 +33,7 @@ _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_TH
 
 
 class Measured(NamedTuple):
-    """What a process took: processor seconds, seconds from start to end, highest resident memory."""
+    """What a process took: processor seconds, seconds by the clock, highest resident memory."""
 
     seconds: float
     wall: float
@@ -52,8 +52,11 @@ def main() -> None:
         return
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     pairs = measured([sys.executable, str(Path(__file__).resolve()), "--pairs"], ROOT)
-    print(f"66 pairs of 12 systems, 1,000 items: {_said(pairs)}; {_bar(pairs.seconds, PAIRS_SECONDS)} "
-          f"of {PAIRS_SECONDS} s, {_bar(pairs.gigabytes, PAIRS_GB)} of {PAIRS_GB} GB", flush=True)  # fmt: skip
+    print(
+        f"66 pairs of 12 systems, 1,000 items: {_said(pairs)}; {_bar(pairs.seconds, PAIRS_SECONDS)}"
+        f" of {PAIRS_SECONDS} s, {_bar(pairs.gigabytes, PAIRS_GB)} of {PAIRS_GB} GB",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as name:
         _run_stages(args.folder or Path(name), args.rules)
 
@@ -99,12 +102,12 @@ def commands(folder: Path) -> dict[str, list[str]]:
          "--allowed-rules", *RULES, "all"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    found = dict(re.findall(r"^Shell command: (python scripts/(\w+)\.py .*?) > ", dry.stdout, re.MULTILINE))
-    scripts = {name: words for words, name in found.items()}
+    shown = r"^Shell command: python scripts/(\w+)\.py (.*?) > "
+    scripts = dict(re.findall(shown, dry.stdout, re.MULTILINE))
     if dry.returncode or set(scripts) != set(RULES):
         raise RuntimeError(f"no commands for all of {', '.join(RULES)}:\n{dry.stdout[-3000:]}")
     return {
-        name: [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *shlex.split(scripts[name])[2:]]
+        name: [sys.executable, f"{ROOT}/scripts/{name}.py", *shlex.split(scripts[name])]
         for name in RULES
     }
 

@@ -40,7 +40,9 @@ LAYERS, HEADS, KV_HEADS = 32, 32, 8  # of both models of the paper
 CHARACTERS = 4  # per token of English
 DOCUMENT = 800  # characters
 # Items of lm-eval's tasks.
-BENCHMARKS = {"mmlu": 14_042, "hellaswag": 10_042, "gsm8k": 1_319, "triviaqa": 17_944, "nq_open": 3_610}  # fmt: skip
+BENCHMARKS = {
+    "mmlu": 14_042, "hellaswag": 10_042, "gsm8k": 1_319, "triviaqa": 17_944, "nq_open": 3_610,
+}  # fmt: skip
 KINDS = {"copy": 0.5, "copy_repeats": 0.5, "argmax": 0.8, "mass": 1.0, "topk": 1.0}
 
 
@@ -104,7 +106,9 @@ def _corpus(study: Study, folder: Path, task: str) -> None:
     (corpus / "validation.jsonl").symlink_to("train.jsonl")
     reasons = {"field missing": 12, "answer in the question": 9}
     counts = {"considered": 5000, "made": section.train, "skipped": reasons}
-    _write(corpus / "corpus.json", {"task": task, "splits": dict.fromkeys(("train", "test"), counts)})
+    _write(
+        corpus / "corpus.json", {"task": task, "splits": dict.fromkeys(("train", "test"), counts)}
+    )
     for variant in study.variants:
         dataset = folder / "datasets" / task / variant
         dataset.mkdir(parents=True)
@@ -136,7 +140,13 @@ def _examples(study: Study, task: str, split: str, count: int) -> Iterator[dict[
         chosen = rng.integers(0, len(texts), shown)
         gold = int(rng.integers(0, shown))
         documents = [
-            {"id": f"d{i}", "title": f"Page {k}", "text": texts[k], "gold": i == gold, "unit": "word"}
+            {
+                "id": f"d{i}",
+                "title": f"Page {k}",
+                "text": texts[k],
+                "gold": i == gold,
+                "unit": "word",
+            }
             for i, k in enumerate(map(int, chosen))
         ]
         cites = task == "summhay"
@@ -207,9 +217,7 @@ def _answers(folder: Path, run: Run, condition: str, items: Sequence[Item]) -> N
 # --- Heads ---------------------------------------------------------------------------------------
 
 
-def _heads_and_conditions(
-    study: Study, folder: Path, items: dict[str, list[Item]]
-) -> None:
+def _heads_and_conditions(study: Study, folder: Path, items: dict[str, list[Item]]) -> None:
     masked, patched = set(masked_runs(study)), set(patched_runs(study))
     sources: dict[Run, HeadScores] = {}
     for run in scored_runs(study):
@@ -232,7 +240,9 @@ def _heads_and_conditions(
             conditions.append((study.patching.test_examples, found))
         for count, records in conditions:
             for record in records:
-                write_intervention(_path(folder, "interventions", run, f"{record.name}.json"), record)
+                write_intervention(
+                    _path(folder, "interventions", run, f"{record.name}.json"), record
+                )
                 _answers(folder, run, record.name, items[run.task][:count])
 
 
@@ -309,7 +319,7 @@ def _training(study: Study, run: Run) -> dict[str, Any]:
         "examples": {"train": count, "validation": 40}, "steps": steps,
         "tokens": {"prompt": count * chosen.length, "answer": count * 8},
         "seconds": 5000.0, "tokens_per_second": 8000.0, "tflops_per_second": 450.0,
-        "roofline_share": 0.45, "peak_memory_bytes": 70_000_000_000, "attention": "flash_attention_3",
+        "roofline_share": 0.45, "peak_memory_bytes": 70_000_000_000, "attention": "sdpa",
         "dtype": "bfloat16", "checkpointing": "full", "settings": {"method": "lora"},
         "trainable_parameters": 3_400_000, "validation_loss": None,
         "loss": {"first": curve[0][1], "last": curve[-1][1], "curve": curve},

@@ -12,19 +12,19 @@ import pandas as pd
 from needlework.atomic import write_text
 from needlework.examples import Example, iter_examples
 from needlework.provenance import versions
-from needlework.report.draw import draw
-from needlework.report.elements import Row, records
-from needlework.report.explorer_data import explorer_data
-from needlework.report.findings import find
-from needlework.report.head_table import read_heads
+from needlework.report.figures.draw import draw
+from needlework.report.findings.findings import find
 from needlework.report.names import scored_pairs
-from needlework.report.page import Contents, render_page
-from needlework.report.publication import published
-from needlework.report.report_tables import report_tables
-from needlework.report.stages import stage_table
-from needlework.report.tables import intervention_rows
-from needlework.report.view_table import unread, view_tables
-from needlework.report.viewer_data import viewer_data
+from needlework.report.page.elements import Row, records
+from needlework.report.page.explorer_data import explorer_data
+from needlework.report.page.page import Contents, render_page
+from needlework.report.page.viewer_data import viewer_data
+from needlework.report.publication.published import published
+from needlework.report.tables.extracts import intervention_rows
+from needlework.report.tables.head_table import read_heads
+from needlework.report.tables.report_tables import report_tables
+from needlework.report.tables.stages import stage_table
+from needlework.report.tables.view_table import unread, view_tables
 from needlework.study.runs import own_tasks, trained_variants
 from needlework.study.sections import Study
 

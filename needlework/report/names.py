@@ -1,4 +1,4 @@
-"""Which figures a study yields: known before anything is run, and without a drawing library."""
+"""Which figures and tables the report of a study has: known before anything is run."""
 
 from __future__ import annotations
 
@@ -33,3 +33,11 @@ def figure_names(study: Study) -> list[str]:
     names += ["general"] if study.general and pairs else []
     names += ["training"] if tuned_runs(study) else []
     return names
+
+
+def published_names(study: Study) -> list[str]:
+    """The tables for a paper, files below tables/, in the order of `publication.published`."""
+    names = ["main"]
+    names += ["interventions"] if study.masking or study.patching else []
+    names += ["heads"] if scored_pairs(study) else []
+    return [f"{name}.{kind}" for name in names for kind in ("tex", "md")]

@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from matplotlib.transforms import Affine2D, Bbox
 
-from needlework.report.figures import save
+from needlework.report.figures.style import save
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from playwright.sync_api import Browser, Page
 
-from needlework.report.elements import script_json
+from needlework.report.page.elements import script_json
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>part</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';
@@ -56,7 +56,7 @@ class Opened:
 def write_part(path: Path, name: str, data: dict[str, Any]) -> Path:
     """Write the page of the part `name`, explorer or viewer, with its data."""
     environment = Environment(
-        loader=PackageLoader("needlework.report", "templates"),
+        loader=PackageLoader("needlework.report.page", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
     )

@@ -15,6 +15,11 @@ _KEYS = """(table, column) => [...table.tBodies[0].rows].map((row) => {
   return cell.dataset.value ?? cell.querySelector("data")?.value ?? cell.textContent.trim();
 })"""
 
+# Until what follows a scroll has happened.
+_FRAMES = """async () => {
+  for (let i = 0; i < 5; i += 1) await new Promise((done) => requestAnimationFrame(done));
+}"""
+
 
 def background(page: Page) -> str:
     return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -192,7 +197,7 @@ def test_a_number_says_its_value_and_where_it_stands(read: Read) -> None:
     number = page.locator("#scores tbody data.n").first
     number.hover()
     told = tip.inner_text()
-    assert number.get_attribute("value") in told
+    assert str(number.get_attribute("value")) in told
     assert "tables/main.csv" in told
     page.keyboard.press("Escape")
     assert not tip.is_visible()
@@ -202,6 +207,15 @@ def test_a_number_says_its_value_and_where_it_stands(read: Read) -> None:
     page.keyboard.press("ArrowDown")
     assert tip.is_visible()
     assert tip.inner_text() != of_cell
+
+
+def test_a_number_far_down_says_it_too_when_the_focus_scrolls_to_it(read: Read) -> None:
+    page = read(reduced_motion="reduce")  # scrolls at once
+    page.locator("#data tbody td[tabindex='0']").first.focus()
+    page.evaluate(_FRAMES)
+    assert page.evaluate("scrollY") > 1000
+    assert "tables/counts.csv" in page.locator("#tip").inner_text()
+    assert page.locator("#tip").is_visible()
 
 
 def test_a_mark_of_a_figure_says_what_it_is(read: Read) -> None:

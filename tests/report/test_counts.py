@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from needlework.heads.score_file import HeadScores, Instance, Layer, write_scores
-from needlework.report.counts import COUNT_COLUMNS, count_table
+from needlework.report.tables.counts import COUNT_COLUMNS, count_table
 from needlework.study.runs import scored_runs
 from needlework.study.sections import Study
 

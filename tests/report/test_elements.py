@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from needlework.examples import Document, Example, Needle
-from needlework.report.elements import (
+from needlework.report.figures.style import INK
+from needlework.report.page.elements import (
     drawing,
     duration,
     highlighted,
@@ -22,7 +23,6 @@ from needlework.report.elements import (
     records,
     script_json,
 )
-from needlework.report.figures import INK
 
 
 def shown(value: object, form: str = "") -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from needlework.report.elements import script_json
-from needlework.report.explorer_data import COUNTS, NUMBERS, explorer_data
+from needlework.report.page.elements import script_json
+from needlework.report.page.explorer_data import COUNTS, NUMBERS, explorer_data
 
 
 def heads_table(

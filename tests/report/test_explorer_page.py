@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser
 
-from needlework.report.explorer_data import explorer_data
+from needlework.report.page.explorer_data import explorer_data
 from tests.report.part_page import Opened, write_part
 from tests.report.test_explorer_data import differences, heads_table, similarity
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from needlework.report.figure_general import general_figure, general_points
-from needlework.report.figures import GROUND
+from needlework.report.figures.general import general_figure, general_points
+from needlework.report.figures.style import GROUND
 from tests.report.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "low"]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from needlework.report.figure_heads import head_points, heads_figure
+from needlework.report.figures.heads import head_points, heads_figure
 from tests.report.drawn import cut_off, drawing, told
 
 Grid = NDArray[np.float64]

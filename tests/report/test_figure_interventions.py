@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from needlework.report.figure_interventions import masking_figure, patching_figure
-from needlework.report.figures import SOFT
+from needlework.report.figures.interventions import masking_figure, patching_figure
+from needlework.report.figures.style import SOFT
 from tests.report.drawn import cut_off, drawing, told
 
 

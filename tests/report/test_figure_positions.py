@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from needlework.report.figure_positions import length_points, places_figure, position_points
-from needlework.report.figures import styles
+from needlework.report.figures.positions import length_points, places_figure, position_points
+from needlework.report.figures.style import styles
 from tests.report.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "low"]

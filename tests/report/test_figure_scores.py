@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from needlework.report.figure_scores import recall_figure, score_points, scores_figure
-from needlework.report.figures import GROUND, styles
+from needlework.report.figures.scores import recall_figure, score_points, scores_figure
+from needlework.report.figures.style import GROUND, styles
 from tests.report.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "symbolic"]

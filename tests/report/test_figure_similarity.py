@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from needlework.report.figure_similarity import (
+from needlework.report.figures.similarity import (
     reliability_figure,
     reliability_points,
     similarity_figure,

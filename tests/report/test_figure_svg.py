@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from needlework.report import figures
-from needlework.report.figure_svg import tip
+from needlework.report.figures import style as figures
+from needlework.report.figures.svg import tip
 from tests.report.drawn import SVG, drawing, told
 
 NASTY = """</title><script>alert("1")</script> & 'it' {"a": 1} ü"""

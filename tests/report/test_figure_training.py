@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from needlework.report.figure_training import loss_points, training_figure
+from needlework.report.figures.training import loss_points, training_figure
 from tests.report.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "low"]

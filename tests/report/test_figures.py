@@ -8,8 +8,8 @@ import matplotlib.image
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from needlework.report import figures
-from needlework.report.figure_scores import scores_figure
+from needlework.report.figures import style as figures
+from needlework.report.figures.scores import scores_figure
 from tests.report.drawn import SVG, drawing
 
 

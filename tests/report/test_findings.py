@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from needlework.report.findings import Finding, find
-from needlework.report.main_table import main_table
+from needlework.report.findings.findings import Finding, find
+from needlework.report.tables.main_table import main_table
 from tests.report.small_tables import (
     Tables,
     agreement,

@@ -47,7 +47,9 @@ def test_nothing_of_it_becomes_an_element_or_runs(read: Read, scripts: bool) -> 
             select.select_option(index=0)
         page.get_by_role("button", name="Next").click()
     assert page.evaluate("window.pwned") is None
-    assert page.locator("main img, main iframe, main object, main a[href^='javascript']").count() == 0
+    assert (
+        page.locator("main img, main iframe, main object, main a[href^='javascript']").count() == 0
+    )
     allowed = {"application/json", ""}
     kinds = page.evaluate("[...document.querySelectorAll('script')].map((each) => each.type)")
     assert set(kinds) == allowed
@@ -58,7 +60,9 @@ def test_no_character_of_it_ends_a_script(made_report: Path) -> None:
     """The data of scripts: what would end one, or open a comment in one, is escaped in it."""
     page = (made_report / "report.html").read_text(encoding="utf-8")
     assert HOSTILE not in page
-    data = re.findall(r'<script type="application/json" id="(\w+)-data">(.*?)</script>', page, re.DOTALL)
+    data = re.findall(
+        r'<script type="application/json" id="(\w+)-data">(.*?)</script>', page, re.DOTALL
+    )
     assert {name for name, _ in data} == {"explorer", "viewer"}
     for _, text in data:
         assert not set("<>&\u2028\u2029") & set(text)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from needlework.report.main_table import main_table
+from needlework.report.tables.main_table import main_table
 from tests.report.small_tables import Tables, similarity, tables
 
 ORDER = {"untuned": 0.3, "real": 0.8, "low_low": 0.6, "symbolic": 0.35}

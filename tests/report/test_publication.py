@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from needlework.report.main_table import main_table
-from needlework.report.publication import published, published_names
-from needlework.report.typeset import Cell, Table, markdown, tex, tex_text
+from needlework.report.names import published_names
+from needlework.report.publication.published import published
+from needlework.report.publication.typeset import Cell, Table, markdown, tex, tex_text
+from needlework.report.tables.main_table import main_table
 from needlework.study.sections import Study
 from tests.report.small_tables import PATCH, PLAIN, Tables, correlation, intervention, tables
 

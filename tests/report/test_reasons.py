@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from needlework.report.cases import cases
-from needlework.report.main_table import main_table
-from needlework.report.reasons import reasons
-from needlework.report.tables import interventions_over_seeds
+from needlework.report.findings.cases import cases
+from needlework.report.findings.reasons import reasons
+from needlework.report.tables.extracts import interventions_over_seeds
+from needlework.report.tables.main_table import main_table
 from tests.report.small_tables import (
     PATCH,
     agreement,

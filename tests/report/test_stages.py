@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from needlework.report.stages import stage_table
+from needlework.report.tables.stages import stage_table
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\n"
 

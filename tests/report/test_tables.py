@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from needlework.report import tables
+from needlework.report.tables import extracts as tables
 from tests.report.small_tables import PAIR, PATCH, PLAIN, intervention, similarity
 
 

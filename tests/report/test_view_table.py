@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from needlework.report.view_table import unread, view_tables
+from needlework.report.tables.view_table import unread, view_tables
 
 
 def scores() -> pd.DataFrame:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from needlework.evaluation.metrics import main_metric, metrics_for
 from needlework.examples import Document, Example, Needle, citation, write_examples
 from needlework.layout import Run
-from needlework.report.elements import script_json
-from needlework.report.viewer_data import EXAMPLES, kept_parts, viewer_data
+from needlework.report.page.elements import script_json
+from needlework.report.page.viewer_data import EXAMPLES, kept_parts, viewer_data
 from needlework.study.runs import runs
 from needlework.study.sections import Study
 

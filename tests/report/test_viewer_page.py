@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from needlework.layout import Run
-from needlework.report.viewer_data import viewer_data
+from needlework.report.page.viewer_data import viewer_data
 from tests.report.part_page import Opened, write_part
 from tests.report.test_viewer_data import (
     TASK,

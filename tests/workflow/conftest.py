@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workflow.running import snakemake
+
 
 @pytest.fixture(scope="session")
 def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
@@ -20,3 +22,11 @@ def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], 
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ran(clone: Callable[[], Path]) -> Path:
+    """A copy of the repository in which the smallest study has run."""
+    folder = clone()
+    snakemake(folder)
+    return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -32,14 +31,6 @@ def planned_jobs(folder: Path) -> dict[str, int]:
 def edit(path: Path) -> None:
     """Add a comment, as a small edit of a source file does."""
     path.write_text(path.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def ran(clone: Callable[[], Path]) -> Path:
-    """A copy of the repository in which the study has run."""
-    folder = clone()
-    snakemake(folder)
-    return folder
 
 
 def test_the_report_needs_no_other_file(ran: Path) -> None:
@@ -152,8 +143,8 @@ def test_a_second_run_has_nothing_to_do(ran: Path) -> None:
 @pytest.mark.parametrize(
     ("edited", "expected"),
     [
-        ("needlework/report/figures.py", {"render_report": 1}),
-        ("needlework/report/templates/page.html.j2", {"render_report": 1}),
+        ("needlework/report/figures/style.py", {"render_report": 1}),
+        ("needlework/report/page/templates/page.html.j2", {"render_report": 1}),
         (
             "needlework/training/sft.py",
             # The untuned model is not trained: its heads and answers stay.

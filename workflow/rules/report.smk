@@ -1,5 +1,4 @@
-from needlework.report.names import of_pair, scored_pairs
-from needlework.report.publication import published_names
+from needlework.report.names import of_pair, published_names, scored_pairs
 
 
 # What `snakemake --report` opens with.

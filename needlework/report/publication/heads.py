@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from needlework.report.tables import PAIR, decisive
-from needlework.report.typeset import RHO, Cell, Table, between, number
+from needlework.report.publication.typeset import RHO, Cell, Table, between, number
+from needlework.report.tables.extracts import PAIR, decisive
 from needlework.report.wording import metric_words
 from needlework.study.sections import Study
 

@@ -12,8 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from needlework.report.figure_svg import tip
-from needlework.report.figures import (
+from needlework.report.figures.style import (
     FIXED_BLACK,
     FIXED_WHITE,
     GROUND,
@@ -27,7 +26,8 @@ from needlework.report.figures import (
     say,
     styles,
 )
-from needlework.report.tables import PAIR, over_seeds
+from needlework.report.figures.svg import tip
+from needlework.report.tables.extracts import PAIR, over_seeds
 from needlework.report.wording import interval
 
 _PRINTED = 12  # rows of a matrix whose values are printed

@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from needlework.atomic import atomic_path, write_text
-from needlework.report.figure_svg import FONTS, finished
+from needlework.report.figures.svg import FONTS, finished
 from needlework.report.wording import interval
 
 Floats = NDArray[np.float64]

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from needlework.report.figure_svg import tip
-from needlework.report.figures import (
+from needlework.report.figures.style import (
     GROUND,
     INK,
     LINE,
@@ -24,7 +23,8 @@ from needlework.report.figures import (
     styles,
     value,
 )
-from needlework.report.tables import PAIR, over_seeds
+from needlework.report.figures.svg import tip
+from needlework.report.tables.extracts import PAIR, over_seeds
 from needlework.report.wording import metric_words
 
 _LINE = [*PAIR, "variant", "benchmark", "metric"]

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from needlework.report.cases import is_synthetic
+from needlework.report.findings.cases import is_synthetic
 from needlework.report.names import scored_pairs
-from needlework.report.publication_heads import heads_tables
-from needlework.report.publication_interventions import intervention_tables
-from needlework.report.tables import PAIR, decisive, interventions_over_seeds
-from needlework.report.typeset import DAGGER, Cell, Table, between, markdown, number, tex
+from needlework.report.publication.heads import heads_tables
+from needlework.report.publication.interventions import intervention_tables
+from needlework.report.publication.typeset import (
+    DAGGER,
+    Cell,
+    Table,
+    between,
+    markdown,
+    number,
+    tex,
+)
+from needlework.report.tables.extracts import PAIR, decisive, interventions_over_seeds
 from needlework.report.wording import metric_words
 from needlework.study.sections import Study
 from needlework.study.values import UNTUNED
@@ -26,14 +34,6 @@ _GRID = {
 }
 _SIMPLIFIED = "Simplified"  # Zhao et al. call the low concept of SummHay so
 _LAST = {"real": "Real (Full)", "real_limited": "Real (Limited)", UNTUNED: "Not fine-tuned"}
-
-
-def published_names(study: Study) -> list[str]:
-    """The files that `published` gives, below tables/, in its order."""
-    names = ["main"]
-    names += ["interventions"] if study.masking or study.patching else []
-    names += ["heads"] if scored_pairs(study) else []
-    return [f"{name}.{kind}" for name in names for kind in ("tex", "md")]
 
 
 def published(

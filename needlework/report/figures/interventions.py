@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from needlework.report.figure_svg import tip
-from needlework.report.figures import INK, SOFT, Style, legend, nothing, panels, value
-from needlework.report.tables import PAIR
+from needlework.report.figures.style import INK, SOFT, Style, legend, nothing, panels, value
+from needlework.report.figures.svg import tip
+from needlework.report.tables.extracts import PAIR
 from needlework.report.wording import metric_words
 
 # How heads were chosen, and the words for it. Colours, markers and hatches are each different.

@@ -19,7 +19,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from needlework.examples import Example
-from needlework.report.elements import (
+from needlework.report.findings.findings import Finding
+from needlework.report.names import of_pair
+from needlework.report.page.elements import (
     MISSING,
     Row,
     drawing,
@@ -28,9 +30,7 @@ from needlework.report.elements import (
     number,
     script_json,
 )
-from needlework.report.findings import Finding
-from needlework.report.names import of_pair
-from needlework.report.view_table import ViewTable
+from needlework.report.tables.view_table import ViewTable
 from needlework.report.wording import KIND_WORDS, metric_words
 
 _PARTS = ("page", "explorer", "viewer")
@@ -96,7 +96,7 @@ def render_page(contents: Contents) -> str:
 
 def _environment(resamples: int) -> Environment:
     environment = Environment(
-        loader=PackageLoader("needlework.report", "templates"),
+        loader=PackageLoader("needlework.report.page", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

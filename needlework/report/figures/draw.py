@@ -12,18 +12,26 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from needlework.report import (
-    figure_general,
-    figure_heads,
-    figure_interventions,
-    figure_positions,
-    figure_scores,
-    figure_similarity,
-    figure_training,
+from needlework.report.figures.general import general_figure, general_points
+from needlework.report.figures.heads import head_points, heads_figure
+from needlework.report.figures.interventions import masking_figure, patching_figure
+from needlework.report.figures.positions import length_points, places_figure, position_points
+from needlework.report.figures.scores import recall_figure, score_points, scores_figure
+from needlework.report.figures.similarity import (
+    reliability_figure,
+    reliability_points,
+    similarity_figure,
 )
-from needlework.report import tables as views
-from needlework.report.figures import save
+from needlework.report.figures.style import save
+from needlework.report.figures.training import loss_points, training_figure
 from needlework.report.names import figure_names, of_pair, scored_pairs
+from needlework.report.tables.extracts import (
+    cosine_matrix,
+    masking_points,
+    patching_points,
+    plain,
+    recall_points,
+)
 from needlework.study.runs import own_tasks, trained_variants
 from needlework.study.sections import Study
 
@@ -57,16 +65,16 @@ def draw(folder: Path, study: Study, tables: Tables, reference: str) -> dict[str
 def _answers(study: Study, tables: Tables, reference: str) -> dict[str, _Drawing]:
     names, level = trained_variants(study), study.statistics.level
     variants, scores = tables["variants"], tables["scores"]
-    places = partial(figure_positions.places_figure, variants=names, level=level)
+    places = partial(places_figure, variants=names, level=level)
     return {
         "scores": (
             partial(
-                figure_scores.scores_figure, variants=names, reference=reference, level=level
+                scores_figure, variants=names, reference=reference, level=level
             ),
-            lambda: figure_scores.score_points(views.plain(variants), views.plain(scores)),
+            lambda: score_points(plain(variants), plain(scores)),
         ),
-        "positions": (places, lambda: figure_positions.position_points(tables["depths"], variants)),
-        "lengths": (places, lambda: figure_positions.length_points(variants, study.length)),
+        "positions": (places, lambda: position_points(tables["depths"], variants)),
+        "lengths": (places, lambda: length_points(variants, study.length)),
     }  # fmt: skip
 
 
@@ -74,25 +82,25 @@ def _heads(study: Study, tables: Tables, reference: str) -> dict[str, _Drawing]:
     names, statistics = trained_variants(study), study.statistics
     similarity = tables["head_similarity"]
     maps = partial(
-        figure_heads.heads_figure,
+        heads_figure,
         reference=reference, count=study.probe.top, alpha=statistics.alpha,
     )  # fmt: skip
-    points = figure_heads.head_points(tables["heads"], tables["head_differences"])
+    points = head_points(tables["heads"], tables["head_differences"])
     return {
         "similarity": (
-            partial(figure_similarity.similarity_figure, tasks=own_tasks(study), variants=names),
-            lambda: views.cosine_matrix(similarity),
+            partial(similarity_figure, tasks=own_tasks(study), variants=names),
+            lambda: cosine_matrix(similarity),
         ),
         "recall": (
             partial(
-                figure_scores.recall_figure, correlations=tables["correlations"],
+                recall_figure, correlations=tables["correlations"],
                 variants=names, reference=reference, level=statistics.level,
             ),
-            lambda: views.recall_points(tables["variants"], similarity, reference),
+            lambda: recall_points(tables["variants"], similarity, reference),
         ),
         "reliability": (
-            partial(figure_similarity.reliability_figure, variants=names),
-            lambda: figure_similarity.reliability_points(tables["reliability"]),
+            partial(reliability_figure, variants=names),
+            lambda: reliability_points(tables["reliability"]),
         ),
     } | {
         of_pair("heads", *pair): (maps, partial(_of, points, *pair))
@@ -104,23 +112,23 @@ def _changes(study: Study, tables: Tables) -> dict[str, _Drawing]:
     names, level, alpha = (
         trained_variants(study), study.statistics.level, study.statistics.alpha
     )  # fmt: skip
-    lines = partial(figure_interventions.masking_figure, level=level)
+    lines = partial(masking_figure, level=level)
 
     def masks(model: str, task: str) -> pd.DataFrame:
-        return _of(views.masking_points(tables["interventions"], tables["scores"]), model, task)
+        return _of(masking_points(tables["interventions"], tables["scores"]), model, task)
 
     return {
         "patching": (
-            partial(figure_interventions.patching_figure, alpha=alpha, level=level),
-            lambda: views.patching_points(tables["interventions"], tables["scores"]),
+            partial(patching_figure, alpha=alpha, level=level),
+            lambda: patching_points(tables["interventions"], tables["scores"]),
         ),
         "general": (
-            partial(figure_general.general_figure, variants=names, alpha=alpha, level=level),
-            lambda: figure_general.general_points(tables["general"]),
+            partial(general_figure, variants=names, alpha=alpha, level=level),
+            lambda: general_points(tables["general"]),
         ),
         "training": (
-            partial(figure_training.training_figure, variants=names),
-            lambda: figure_training.loss_points(tables["training_curves"]),
+            partial(training_figure, variants=names),
+            lambda: loss_points(tables["training_curves"]),
         ),
     } | {of_pair("masking", *pair): (lines, partial(masks, *pair)) for pair in scored_pairs(study)}
 

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from needlework.report.figure_svg import tip
-from needlework.report.figures import (
+from needlework.report.figures.style import (
     INK,
     SOFT,
     Style,
@@ -26,7 +25,8 @@ from needlework.report.figures import (
     tenths,
     value,
 )
-from needlework.report.tables import PAIR
+from needlework.report.figures.svg import tip
+from needlework.report.tables.extracts import PAIR
 from needlework.report.wording import interval, metric_words
 
 # With more variants their names would cover each other beside the points.

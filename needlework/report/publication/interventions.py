@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from needlework.report.tables import PAIR
-from needlework.report.typeset import DAGGER, DOUBLE_DAGGER, Cell, Table, between, number
+from needlework.report.publication.typeset import (
+    DAGGER,
+    DOUBLE_DAGGER,
+    Cell,
+    Table,
+    between,
+    number,
+)
+from needlework.report.tables.extracts import PAIR
 from needlework.study.sections import Study
 
 _SETS = {"intersection": "Inter.", "complement": "Compl.", "random": "Random"}

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from needlework.report.advice import advice
-from needlework.report.cases import MAIN, Case, cases, gains, within_seeds
-from needlework.report.certainty import certainty
-from needlework.report.reasons import reasons
-from needlework.report.tables import interventions_over_seeds
+from needlework.report.findings.advice import advice
+from needlework.report.findings.cases import MAIN, Case, cases, gains, within_seeds
+from needlework.report.findings.certainty import certainty
+from needlework.report.findings.reasons import reasons
+from needlework.report.tables.extracts import interventions_over_seeds
 from needlework.report.wording import cell, metric_words, said
 
 

@@ -12,8 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
-from needlework.report.figure_svg import tip
-from needlework.report.figures import (
+from needlework.report.figures.style import (
     INK,
     SOFT,
     Style,
@@ -26,7 +25,8 @@ from needlework.report.figures import (
     tenths,
     value,
 )
-from needlework.report.tables import PAIR, decisive, over_seeds
+from needlework.report.figures.svg import tip
+from needlework.report.tables.extracts import PAIR, decisive, over_seeds
 from needlework.report.wording import metric_words
 
 _CUT = re.compile(r"(?:(?P<set>[a-z]+)-)?length(?P<length>\d+)")

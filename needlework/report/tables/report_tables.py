@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from needlework.report.counts import count_table
-from needlework.report.main_table import main_table
-from needlework.report.tables import interventions_over_seeds
+from needlework.report.tables.counts import count_table
+from needlework.report.tables.extracts import interventions_over_seeds
+from needlework.report.tables.main_table import main_table
 from needlework.study.sections import Study
 
 

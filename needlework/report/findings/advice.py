@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from needlework.heads.reliability import enough
 from needlework.layout import holds_real, mixture_of
-from needlework.report.cases import MAIN, Case, established, gains, significant
-from needlework.report.reasons import AGREEMENT
-from needlework.report.sizes import larger_test, more_seeds
+from needlework.report.findings.cases import MAIN, Case, established, gains, significant
+from needlework.report.findings.reasons import AGREEMENT
+from needlework.report.findings.sizes import larger_test, more_seeds
 from needlework.report.wording import cell, derived, said
 
 _SCORES = "statistics/scores.csv"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 from markupsafe import Markup
 
-from needlework.report.cases import MAIN, Case, significant, within_seeds
+from needlework.report.findings.cases import MAIN, Case, significant, within_seeds
 from needlework.report.wording import cell, derived, said
 
 _COMPARISONS = "statistics/comparisons.csv"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from needlework.report.tables import PAIR
+from needlework.report.tables.extracts import PAIR
 from needlework.report.wording import KIND_WORDS
 
 _MEASURES = {"recall": "positive", "precision": "positive", "cosine": "scores"}

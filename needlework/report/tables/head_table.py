@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from needlework.heads.score_file import HeadScores, existing_heads, read_scores
-from needlework.report.tables import PAIR
+from needlework.report.tables.extracts import PAIR
 from needlework.study.runs import scored_runs
 from needlework.study.sections import Study
 

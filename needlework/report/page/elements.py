@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from needlework.examples import Example
-from needlework.report.figures import PAGE_COLOURS
+from needlework.report.figures.style import PAGE_COLOURS
 from needlework.report.wording import of_cell
 
 Row = dict[str, Any]

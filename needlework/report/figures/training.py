@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from needlework.report.figure_svg import tip
-from needlework.report.figures import INK, Style, keys, legend, nothing, panels, styles
-from needlework.report.tables import PAIR
+from needlework.report.figures.style import INK, Style, keys, legend, nothing, panels, styles
+from needlework.report.figures.svg import tip
+from needlework.report.tables.extracts import PAIR
 
 _POINTS = 60  # of a line: a step of every twenty is seen on no screen
 _SINGLE: dict[str, Any] = {"lw": 0.5, "alpha": 0.35}

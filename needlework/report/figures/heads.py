@@ -17,9 +17,18 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from needlework.heads.sets import Head, top
-from needlework.report.figure_svg import tip
-from needlework.report.figures import FIXED_BLACK, FIXED_WHITE, INK, LINE, SOFT, legend, panels, say
-from needlework.report.tables import PAIR
+from needlework.report.figures.style import (
+    FIXED_BLACK,
+    FIXED_WHITE,
+    INK,
+    LINE,
+    SOFT,
+    legend,
+    panels,
+    say,
+)
+from needlework.report.figures.svg import tip
+from needlework.report.tables.extracts import PAIR
 
 _CELL = 0.073  # inches: a model of 32 x 32 heads has maps of 2.3 inches, four in a row
 _SHADES = "magma_r"

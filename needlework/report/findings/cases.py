@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from needlework.layout import holds_real
-from needlework.report.tables import PAIR, decisive
+from needlework.report.tables.extracts import PAIR, decisive
 from needlework.study.values import UNTUNED
 
 MAIN = "tables/main.csv"

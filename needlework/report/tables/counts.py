@@ -11,7 +11,7 @@ import pandas as pd
 
 from needlework.heads.score_file import read_scores
 from needlework.layout import Run
-from needlework.report.tables import PAIR, decisive
+from needlework.report.tables.extracts import PAIR, decisive
 from needlework.study.runs import own_tasks, recipe, scored_runs
 from needlework.study.sections import Study
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from needlework.report.tables import PAIR, decisive
+from needlework.report.tables.extracts import PAIR, decisive
 
 
 class ViewTable(NamedTuple):

@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from needlework.heads.reliability import enough
-from needlework.report.cases import MAIN, Case
+from needlework.report.findings.cases import MAIN, Case
 from needlework.report.wording import cell, derived, limits, listed, metric_words, said
 
 AGREEMENT = 0.9

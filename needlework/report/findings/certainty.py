@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 from markupsafe import Markup
 
-from needlework.report.cases import MAIN, Case, established, significant, within_seeds
+from needlework.report.findings.cases import MAIN, Case, established, significant, within_seeds
 from needlework.report.wording import cell, limits, listed, metric_words, said
 
 _VARIANTS = "statistics/variants.csv"

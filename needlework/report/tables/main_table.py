@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from needlework.report.tables import PAIR, against_reference, plain
+from needlework.report.tables.extracts import PAIR, against_reference, plain
 from needlework.study.values import UNTUNED
 
 _SCORE = [

@@ -1,0 +1,1 @@
+"""Figures, each as SVG, PNG and the numbers that it shows."""

@@ -1,0 +1,1 @@
+"""The main tables as LaTeX and Markdown, in the layout of Zhao, Yin and Durrett (2025)."""

@@ -1,0 +1,1 @@
+"""What the report makes of the tables of a study, for its page, sentences and figures."""

@@ -123,11 +123,15 @@ def _corpus(study: Study, folder: Path, task: str) -> None:
 
 
 def _generation(kind: str, task: str) -> dict[str, Any]:
-    failed = 3 if kind == "rewrites" else {"empty": 3}
+    usage = {
+        "requests": 900, "retries": 3, "prompt_tokens": 400_000, "completion_tokens": 50_000,
+        "usd": 1.25, "cached": 0, "failed": 0,
+    }  # fmt: skip
     return {
-        "kind": kind, "task": task, "model": "gpt-4o-mini", "asked": 900, "kept": 897,
-        "failed": failed, "attempts_at_most": 6, "refused_replies": {"answer lost": 40},
-        "failed_ids": ["x", "y", "z"], "usage": {"requests": 900, "cost_usd": 1.25},
+        "kind": kind, "task": task, "model": "gpt-4o-mini", "server": "https://api.openai.com/v1",
+        "asked": 900, "kept": 897, "failed": 3 if kind == "rewrites" else {"empty": 3},
+        "failed_ids": ["x", "y", "z"], "attempts_at_most": 6,
+        "refused_replies": {"lost the answer": 40}, "usage": usage,
     }  # fmt: skip
 
 

@@ -57,12 +57,12 @@ def build_report(
     statistics = {
         name: _read(results / "statistics" / f"{name}.csv") for name in (*_STATISTICS, *more)
     }
-    made = report_tables(results, study, statistics, reference=reference)
+    heads = read_heads(results, study)
+    made = report_tables(results, study, statistics, heads.probes, reference=reference)
     made["stages"] = stage_table(benchmarks, results / "benchmarks")
     made = {name: _written(results / "tables" / f"{name}.csv", t) for name, t in made.items()}
     for name, text in published(made["main"], statistics, study, reference=reference).items():
         write_text(results / "tables" / name, text)
-    heads = read_heads(results, study)
     drawn = statistics | {"heads": heads.table, "main": made["main"]}
     page = render_page(
         Contents(

@@ -12,6 +12,7 @@ import pytest
 
 from needlework.heads.score_file import HeadScores, Instance, Layer, write_scores
 from needlework.report.tables.counts import COUNT_COLUMNS, count_table
+from needlework.report.tables.head_table import read_heads
 from needlework.study.runs import scored_runs
 from needlework.study.sections import Study
 
@@ -74,6 +75,10 @@ def probe() -> HeadScores:
     )
 
 
+def counted(results: Path) -> pd.DataFrame:
+    return count_table(results, study(), tables(), read_heads(results, study()).probes)
+
+
 def tables() -> dict[str, pd.DataFrame]:
     scores = [
         RUN | {"variant": "real", "condition": condition, "metric": metric, "n": 2, "cut": cut,
@@ -101,7 +106,7 @@ def rows(table: pd.DataFrame, stage: str, **where: Any) -> list[list[Any]]:
 
 
 def test_every_stage_is_counted_with_its_reasons(results: Path) -> None:
-    table = count_table(results, study(), tables())
+    table = counted(results)
     assert list(table.columns) == COUNT_COLUMNS
     assert rows(table, "build_corpus") == [
         ["train questions", 20, 6, 14, None],
@@ -149,7 +154,7 @@ def test_every_stage_is_counted_with_its_reasons(results: Path) -> None:
 
 
 def test_what_is_dropped_is_the_difference_and_the_sum_over_reasons(results: Path) -> None:
-    table = count_table(results, study(), tables())
+    table = counted(results)
     keys = ["stage", "model", "task", "variant", "seed", "what"]
     whole = table[table["reason"].isna()]
     assert not whole.duplicated(keys).any()
@@ -166,7 +171,7 @@ def test_what_is_dropped_is_the_difference_and_the_sum_over_reasons(results: Pat
 def test_a_study_that_asked_no_language_model_has_no_counts_of_it(results: Path) -> None:
     for name in ("rewrites", "documents"):
         (results / "generations" / TASK / f"{name}.json").unlink()
-    table = count_table(results, study(), tables())
+    table = counted(results)
     assert not {"rewrite_facts", "write_documents"} & set(table["stage"])
 
 
@@ -175,7 +180,7 @@ def test_questions_left_over_by_all_splits_are_counted(results: Path) -> None:
     counts = json.loads(path.read_text(encoding="utf-8"))["splits"]
     more = {"questions": 100, "not wanted": 71, "test-random": {"made": 2}}
     write(path, {"splits": counts | more})
-    found = rows(count_table(results, study(), tables()), "build_corpus")
+    found = rows(counted(results), "build_corpus")
     assert found[-3:] == [
         ["test-random questions", 2, 2, 0, None],
         ["questions", 100, 29, 71, None],

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from needlework.heads.score_file import read_scores
 from needlework.layout import Run
 from needlework.report.tables.extracts import PAIR, decisive
-from needlework.study.runs import own_tasks, recipe, scored_runs
+from needlework.report.tables.head_table import Probed
+from needlework.study.runs import own_tasks, recipe
 from needlework.study.sections import Study
 
 COUNT_COLUMNS = [
@@ -21,7 +21,9 @@ COUNT_COLUMNS = [
 _Row = dict[str, Any]
 
 
-def count_table(results: Path, study: Study, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def count_table(
+    results: Path, study: Study, tables: Mapping[str, pd.DataFrame], probes: Sequence[Probed]
+) -> pd.DataFrame:
     """`tables/counts.csv`: what came into every stage, what came out, and what did not, by reason.
 
     A file, or a part of it, has one row without a reason, whose `dropped` is `rows_in` less
@@ -29,9 +31,10 @@ def count_table(results: Path, study: Study, tables: Mapping[str, pd.DataFrame])
     neither `rows_in` nor `rows_out`. Answers are all scored, whatever could not be read in them.
 
     Args:
-        results: the study's folder; corpora, generations, datasets and head scores are read.
+        results: the study's folder; corpora, generations and datasets are read.
         study: the study whose files are counted.
         tables: `scores` and `training`, and `general` where a study has it.
+        probes: of `read_heads`.
 
     Returns:
         The columns `COUNT_COLUMNS`; model, variant and seed are empty where they play no part.
@@ -41,7 +44,7 @@ def count_table(results: Path, study: Study, tables: Mapping[str, pd.DataFrame])
         *_generations(results, study),
         *_datasets(results, study),
         *_trainings(results, study, tables["training"]),
-        *_probes(results, study),
+        *_probes(probes),
         *_answers(tables["scores"]),
         *(_benchmarks(tables["general"]) if "general" in tables else ()),
     ]
@@ -129,15 +132,10 @@ def _trainings(results: Path, study: Study, training: pd.DataFrame) -> Iterator[
         )  # fmt: skip
 
 
-def _probes(results: Path, study: Study) -> Iterator[_Row]:
-    for run in scored_runs(study):
-        folder = results / "heads" / run.model / run.task / run.variant / f"seed{run.seed}"
-        scores = read_scores(folder / "validation.json")
-        failed = {reason: len(ids) for reason, ids in scores.failures.items()}
-        scored = len(scores.instances)
+def _probes(probes: Sequence[Probed]) -> Iterator[_Row]:
+    for run, scored, counting, failed in probes:
         where = {"stage": "score_heads"} | run._asdict()
         yield from _counted(where, "probe examples", scored + sum(failed.values()), scored, failed)
-        counting = len(scores.of())
         left = {"do not count in the probe": scored - counting}
         yield from _counted(where, "probe examples that count", scored, counting, left)
 

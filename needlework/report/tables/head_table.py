@@ -11,9 +11,19 @@ import numpy as np
 import pandas as pd
 
 from needlework.heads.score_file import HeadScores, existing_heads, read_scores
+from needlework.layout import Run
 from needlework.report.tables.extracts import PAIR
 from needlework.study.runs import scored_runs
 from needlework.study.sections import Study
+
+
+class Probed(NamedTuple):
+    """How many examples of a run's probe were scored, how many of these count, and what failed."""
+
+    run: Run
+    scored: int
+    counting: int
+    failed: dict[str, int]
 
 
 class Heads(NamedTuple):
@@ -22,20 +32,24 @@ class Heads(NamedTuple):
     Attributes:
         table: model, task, variant, layer, head, there (False where a layer has no such head), kind
             and role of the score, score (mean over examples, then over seeds), n (examples).
+        probes: what came of the examples of every run's probe.
         notes: sentences on probe examples that could not be scored, and on layers that could not
             see the needle.
     """
 
     table: pd.DataFrame
+    probes: list[Probed]
     notes: list[str]
 
 
 def read_heads(results: Path, study: Study) -> Heads:
     """The probes of all runs of a study, from `results`/heads."""
-    parts, notes = [], Counter[str]()
+    parts, probes, notes = [], [], Counter[str]()
     for run in scored_runs(study):
         folder = results / "heads" / run.model / run.task / run.variant / f"seed{run.seed}"
-        scores = read_scores(folder / "validation.json")
+        scores = read_scores(folder / "validation.json", counted_only=True)
+        failed = {reason: len(ids) for reason, ids in scores.failures.items()}
+        probes.append(Probed(run, len(scores.instances), len(scores.of()), failed))
         probe = scores.metadata["probe"]
         where = {"model": run.model, "task": run.task, "variant": run.variant}
         kind = {"kind": probe["kind"], "role": probe["role"]}
@@ -43,7 +57,7 @@ def read_heads(results: Path, study: Study) -> Heads:
         notes.update(f"{run.model} on {run.task}: {note}" for note in _notes(scores))
     keys = [*PAIR, "variant", "layer", "head", "there", "kind", "role"]
     table = pd.concat(parts).groupby(keys, sort=False)[["score", "n"]].mean().reset_index()
-    return Heads(table, [_of_runs(note, count) for note, count in notes.items()])
+    return Heads(table, probes, [_of_runs(note, count) for note, count in notes.items()])
 
 
 def _places(scores: HeadScores) -> pd.DataFrame:

@@ -19,7 +19,7 @@ VARIANTS = ["real", "high_high", "low_low", "real:0.5+symbolic:0.5"]
 TRAINED = ["train_adapter", "score_heads", "predict_answers"]
 COMPARED = ["compare_heads", "compute_statistics", "render_report"]
 INTERVENED = ["mask_heads", "patch_heads", "compare_interventions"]
-BELOW = [*COMPARED, *INTERVENED, "compute_depths"]
+BELOW = [*COMPARED, *INTERVENED, "compute_depths", "trace_attention"]
 
 
 def planned_jobs(folder: Path) -> dict[str, int]:

@@ -36,7 +36,8 @@ def main() -> None:
     shown, failures = _shown(examples, tokenizer, args.length)
     texts = {run: _answers(path, shown) for run, path in predictions.items()}
     best = {run: top_heads(read_scores(path), args.heads) for run, path in scores.items()}
-    names = {run: run.variant for run in folders}
+    # What names an adapter in PyTorch holds no dot; a mixture's name does.
+    names = {run: f"run{i}" for i, run in enumerate(folders)}
     model = models.load_model(base, dtype=args.dtype, device=args.device, attention=args.attention)
     model = adapters.attach(model, base, {names[run]: folder for run, folder in folders.items()})
     runs = {}

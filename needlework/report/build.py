@@ -20,7 +20,7 @@ from needlework.report.page.explorer_data import explorer_data
 from needlework.report.page.page import Contents, render_page
 from needlework.report.page.viewer_data import viewer_data
 from needlework.report.publication.published import published
-from needlework.report.tables.extracts import intervention_rows
+from needlework.report.tables.extracts import decisive, intervention_rows, plain
 from needlework.report.tables.head_table import read_heads
 from needlework.report.tables.report_tables import report_tables
 from needlework.report.tables.stages import stage_table
@@ -32,6 +32,7 @@ _STATISTICS = (
     "scores", "variants", "comparisons", "correlations", "depths", "head_similarity",
     "head_differences", "reliability", "training", "training_curves",
 )  # fmt: skip
+_MANY = 500  # comparisons of the plain test
 _ON_THE_PAGE = ("comparisons", "correlations", "depths", "general", "training")
 
 
@@ -80,7 +81,6 @@ def build_report(
             figures=draw(results / "figures", study, drawn, reference),
             examples=_examples(results, study),
             datasets=list(_datasets(results, study)),
-            generations=list(_generations(results, study)),
             explorer=(
                 explorer_data(heads.table, statistics, reference=reference)
                 if scored_pairs(study) else None
@@ -107,9 +107,20 @@ def _written(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 def _rows(
     statistics: Mapping[str, pd.DataFrame], made: Mapping[str, pd.DataFrame]
 ) -> dict[str, list[Row]]:
-    """The rows of the tables that the page prints, by file; of `interventions` each seed's."""
-    files = {f"statistics/{name}.csv": statistics[name] for name in _ON_THE_PAGE
-             if name in statistics}  # fmt: skip
+    """The rows of the tables that the page prints, by file; of `interventions` each seed's.
+
+    Of the largest it prints what decides: the plain test, and of depths and of comparisons that
+    were not planned, or are many, the first metric of the task. The files have the rest.
+    """
+    scores, comparisons = statistics["scores"], plain(statistics["comparisons"])
+    planned = (comparisons["contrast"] != "other") & (len(comparisons) <= _MANY)
+    first = comparisons.index.isin(decisive(comparisons, scores).index)
+    printed = dict(statistics) | {
+        "comparisons": comparisons[planned | first],
+        "depths": decisive(plain(statistics["depths"]), scores),
+    }
+    files = {f"statistics/{name}.csv": printed[name] for name in _ON_THE_PAGE
+             if name in printed}  # fmt: skip
     files |= {f"tables/{name}.csv": table for name, table in made.items()}
     rows = {file: records(table, file) for file, table in files.items()}
     if "interventions" in statistics:
@@ -137,11 +148,3 @@ def _datasets(results: Path, study: Study) -> Iterator[dict[str, Any]]:
         for variant in study.variants:
             path = results / "datasets" / task / variant / "dataset.json"
             yield {"task": task} | _json(path)
-
-
-def _generations(results: Path, study: Study) -> Iterator[dict[str, Any]]:
-    for task in own_tasks(study):
-        for kind in ("rewrites", "documents"):
-            path = results / "generations" / task / f"{kind}.json"
-            if path.is_file():  # else no language model was asked
-                yield {"task": task} | _json(path)

@@ -8,7 +8,7 @@ from typing import Any
 
 HOSTILE = (
     '<script>window.pwned=1</script></script><img src=x onerror="window.pwned=2">\'"`${1}'
-    "{{ 7*7 }}]]><!-- \u202egnp.exe\u202c \u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd "
+    "{{ 7*7 }}]]><!-- \u202egnp.exe \u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd "
     "\u2028\u2029&amp;&lt;b&gt; end"
 )
 """Ends elements, quotes and comments, runs scripts, turns the direction of what follows it."""

@@ -48,7 +48,7 @@ if study.general:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
+            mem_mb=4000,
         params:
             statistics=flags(study.statistics, "alpha"),
             seed=study.seed,

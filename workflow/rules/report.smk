@@ -100,6 +100,7 @@ rule render_report:
             category="Data",
             labels={"what": "rows in and out", "format": "csv"},
         ),
+        generations="<results>/tables/generations.csv",
         stages=report(
             "<results>/tables/stages.csv",
             caption="../report/table_stages.rst",

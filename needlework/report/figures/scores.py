@@ -186,9 +186,9 @@ def _point(axis: Axes, run: dict[str, Any], style: Style, *, hollow: bool) -> No
     axis.plot(run["random"], mean, "|", color=colour, ms=9, mew=1.4)
     (mark,) = axis.plot(recall, mean, ls="", color=colour, **style.mark(8, hollow=hollow))
     heads = f"{recall:.2f}{interval(run['recall_low'], run['recall_high'])}"
+    chance = "" if np.isnan(run["random"]) else f", random {run['random']:.2f}"
     tip(mark, f"{run['variant']}: {metric_words(run['metric'])} "
-        f"{value(mean, run['low'], run['high'], run['n'])}; recall {heads}, "
-        f"random {run['random']:.2f}")  # fmt: skip
+        f"{value(mean, run['low'], run['high'], run['n'])}; recall {heads}{chance}")  # fmt: skip
 
 
 def _names(axis: Axes, shown: pd.DataFrame) -> None:

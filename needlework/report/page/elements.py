@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
-from needlework.examples import Example
+from needlework.examples import Document, Example
 from needlework.report.figures.style import PAGE_COLOURS
+from needlework.report.page.excerpt import GOLD_HEAD, HEAD, head_of, kept_parts
 from needlework.report.wording import of_cell
 
 Row = dict[str, Any]
@@ -70,25 +71,41 @@ def duration(seconds: float) -> str:
 
 
 def highlighted(example: Example) -> list[dict[str, Any]]:
-    """The documents of an example, their needles in <mark>, everything else escaped."""
-    shown = []
-    for document in example.documents:
-        needles = sorted(
-            (n for n in example.needles if n.document == document.id), key=lambda n: n.start
-        )
-        parts, place = [], 0
-        for needle in needles:
-            parts.append(escape(document.text[place : needle.start]))
-            inside = document.text[needle.start : needle.end]
-            parts.append(Markup("<mark data-tip='{} needle, hop {}'>{}</mark>").format(
-                needle.role, needle.hop, inside
+    """The documents of an example, their needles in <mark>, everything else escaped.
+
+    Of a long document only its beginning and the surroundings of its needles are shown; how many
+    characters are left out is said.
+    """
+    return [
+        {"title": document.title, "gold": document.gold, "text": _excerpt(document, example)}
+        for document in example.documents
+    ]
+
+
+def _excerpt(document: Document, example: Example) -> Markup:
+    needles = sorted(
+        (n for n in example.needles if n.document == document.id), key=lambda n: n.start
+    )
+    text, count = document.text, len(example.documents)
+    head = GOLD_HEAD if document.gold else head_of(HEAD, count)
+    shown, place = [], 0
+    for start, end in kept_parts(len(text), head, [(n.start, n.end) for n in needles]):
+        shown.append(_left_out(start - place))
+        place = start
+        for needle in (n for n in needles if start <= n.start < end):
+            shown.append(escape(text[place : needle.start]))
+            shown.append(Markup("<mark data-tip='{} needle, hop {}'>{}</mark>").format(
+                needle.role, needle.hop, text[needle.start : needle.end]
             ))  # fmt: skip
             place = needle.end
-        parts.append(escape(document.text[place:]))
-        shown.append(
-            {"title": document.title, "gold": document.gold, "text": Markup("").join(parts)}
-        )
-    return shown
+        shown.append(escape(text[place:end]))
+        place = end
+    shown.append(_left_out(len(text) - place))
+    return Markup("").join(shown)
+
+
+def _left_out(count: int) -> Markup:
+    return Markup("<i>[… {:,} characters left out …]</i>").format(count) if count else Markup("")
 
 
 def script_json(value: Any) -> Markup:

@@ -6,6 +6,7 @@ of tables come with their row, so that the page can say where each is from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,15 +97,14 @@ def _whole(score: float) -> int | None:
 def _similar(rows: pd.DataFrame) -> list[dict[str, Any]]:
     rows = rows[rows["task_b"] == rows["task_a"]]
     rows = rows[rows["measure"].map(_MEASURES) == rows["set"]]
-    found = []
-    for runs, own in rows.groupby(["variant_a", "variant_b", "seed_a", "seed_b"], sort=False):
-        pair: dict[str, Any] = {"a": runs[0], "b": runs[1], "seeds": [int(s) for s in runs[2:]]}
-        for row, values in zip(own.index, own.to_dict("records"), strict=True):
-            pair[values["measure"]] = [int(row), *(_plain(values[name]) for name in NUMBERS)]
-            if values["measure"] == "recall":
-                pair["counts"] = [int(row), *(_plain(values[name]) for name in COUNTS)]
-        found.append(pair)
-    return found
+    pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row, values in zip(rows.index, rows.to_dict("records"), strict=True):
+        a, b, *seeds = (values[f"{name}_{side}"] for name in ("variant", "seed") for side in "ab")
+        pair = pairs.setdefault((a, b, *seeds), {"a": a, "b": b, "seeds": [int(s) for s in seeds]})
+        pair[values["measure"]] = [int(row), *(_plain(values[name]) for name in NUMBERS)]
+        if values["measure"] == "recall":
+            pair["counts"] = [int(row), *(_plain(values[name]) for name in COUNTS)]
+    return list(pairs.values())
 
 
 def _differences(rows: pd.DataFrame, width: int) -> dict[str, dict[str, Any]]:
@@ -127,6 +127,6 @@ def _differences(rows: pd.DataFrame, width: int) -> dict[str, dict[str, Any]]:
 
 
 def _plain(number: float) -> float | int | None:
-    if pd.isna(number):
+    if math.isnan(number):
         return None
     return int(number) if float(number).is_integer() else float(number)

@@ -34,6 +34,8 @@ from needlework.report.tables.view_table import ViewTable
 from needlework.report.wording import KIND_WORDS, metric_words
 
 _PARTS = ("page", "explorer", "viewer")
+_FEW = 3  # models and tasks whose head maps are all on the page, beside the explorer
+_MOST = 400  # rows of a table that only repeats what others sum up; longer ones stay in their files
 
 
 class Contents(NamedTuple):
@@ -52,7 +54,6 @@ class Contents(NamedTuple):
         figures: name to SVG file.
         examples: (task, variant) to one training example.
         datasets: what each dataset.json says.
-        generations: what each rewrites.json and documents.json says.
         explorer: data of the head explorer; None where no head was scored.
         viewer: data of the example viewer.
         versions: packages that made the results.
@@ -69,7 +70,6 @@ class Contents(NamedTuple):
     figures: Mapping[str, Path]
     examples: dict[tuple[str, str], Example]
     datasets: list[dict[str, Any]]
-    generations: list[dict[str, Any]]
     explorer: dict[str, Any] | None
     viewer: dict[str, Any]
     versions: dict[str, str]
@@ -112,6 +112,8 @@ def _environment(resamples: int) -> Environment:
         "drawing": drawing,
         "kind_words": KIND_WORDS,
         "missing": MISSING,
+        "few": _FEW,
+        "most": _MOST,
         "number": partial(number, resamples=resamples),
         "of_pair": of_pair,
     }

@@ -15,21 +15,15 @@ from typing import Any
 from needlework.evaluation.metrics import judge, main_metric, metrics_for
 from needlework.examples import Document, Example, citation, iter_examples
 from needlework.layout import Run
+from needlework.report.page.excerpt import GOLD_HEAD, HEAD, Span, head_of, kept_parts
 from needlework.report.wording import metric_words
 from needlework.study.runs import runs
 from needlework.study.sections import Study
 
-EXAMPLES = 40
+EXAMPLES = 24
 """The first of each task's test examples that are shown: as they come, none picked."""
 
-_HEAD = 240  # characters of a distractor
-_GOLD_HEAD = 1_200  # of a gold document
-_ALL_HEADS = 6_000  # of all documents of an example: with more than 25, each keeps less
-_LEAST = 20
-_AROUND = 60  # on either side of a needle or an attended place
 _ANSWER = (200, 100)  # a chain of thought ends with the answer, so its end is kept, too
-
-Span = tuple[int, int]
 
 
 def viewer_data(results: Path, study: Study) -> dict[str, Any]:
@@ -147,7 +141,7 @@ def _example(
     for place, start, end in _spans(attention, example.id):
         attended.setdefault(place, []).append((start, end))
     gold = sum(document.gold for document in example.documents)
-    heads = (_head(_HEAD, len(example.documents)), _head(_GOLD_HEAD, gold))
+    heads = (head_of(HEAD, len(example.documents)), head_of(GOLD_HEAD, gold))
     return {
         "id": example.id,
         "question": example.question,
@@ -164,10 +158,6 @@ def _example(
             for place, document in enumerate(example.documents)
         ],
     }
-
-
-def _head(most: int, documents: int) -> int:
-    return min(most, max(_LEAST, _ALL_HEADS // max(1, documents)))
 
 
 def _spans(attention: dict[str, Any], key: str) -> Iterator[tuple[int, int, int]]:
@@ -203,20 +193,3 @@ def _document(document: Document, example: Example, attended: list[Span], head: 
         [[start, document.text[start:end]] for start, end in kept],
         needles,
     ]
-
-
-def kept_parts(length: int, head: int, around: Iterable[Span]) -> list[Span]:
-    """Which characters [start, end) of a text are kept: its first `head`, and what is `around`.
-
-    A text without much more than that is kept whole, and so is a gap that is hardly worth a word.
-    """
-    spans = [(0, head), *((start - _AROUND, end + _AROUND) for start, end in around)]
-    parts: list[Span] = []
-    for start, end in sorted((max(0, start), min(length, end)) for start, end in spans):
-        if parts and start - parts[-1][1] < _LEAST:
-            parts[-1] = (parts[-1][0], max(end, parts[-1][1]))
-        else:
-            parts.append((start, end))
-    if length - parts[-1][1] < _LEAST:
-        parts[-1] = (parts[-1][0], length)
-    return parts

@@ -9,6 +9,7 @@ import pandas as pd
 
 from needlework.report.tables.counts import count_table
 from needlework.report.tables.extracts import interventions_over_seeds
+from needlework.report.tables.generations import generation_table
 from needlework.report.tables.head_table import Probed
 from needlework.report.tables.main_table import main_table
 from needlework.study.sections import Study
@@ -22,7 +23,7 @@ def report_tables(
     *,
     reference: str,
 ) -> dict[str, pd.DataFrame]:
-    """`tables/<name>.csv` by name: main, counts, and interventions where a study has some.
+    """`tables/<name>.csv` by name: main, counts, generations, interventions where there are some.
 
     The number of a row in its file is its index here.
 
@@ -36,6 +37,7 @@ def report_tables(
     made = {
         "main": main_table(tables, reference=reference),
         "counts": count_table(results, study, tables, probes),
+        "generations": generation_table(results, study),
     }
     if "interventions" in tables:
         made["interventions"] = interventions_over_seeds(

@@ -196,7 +196,9 @@
       const button = make("button", { type: "button" }, nameOf(at));
       button.addEventListener("click", () => cellAt(maps[0], at).focus());
       const found = tested(at);
-      return [button, scoreText(scores(a)[at]), scoreText(scores(b)[at])]
+      const [own, others] = [a, b].map((name) =>
+        make("span", { class: "derived" }, scoreText(scores(name)[at])));
+      return [button, own, others]
         .concat(other ? [found ? found.difference : "–", found ? found.p : "–"] : []);
     });
     const head = ["head", `score after ${a}`, `score after ${b}`]

@@ -122,7 +122,9 @@
   document.addEventListener("focusin", (event) => show(event.target));
   document.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  document.addEventListener("scroll", hide, { capture: true, passive: true });
+  // What has the focus keeps its tooltip: the focus itself scrolls to what is out of sight.
+  const follow = () => (shown && shown === document.activeElement ? show(shown) : hide());
+  document.addEventListener("scroll", follow, { capture: true, passive: true });
 
   // ---- filters ----
   const filters = document.getElementById("filters");

@@ -65,10 +65,10 @@
       const answer = example.runs[i];
       const cells = answer
         ? [make("td", { class: "words said" }, ...answerText(answer)),
-          make("td", {}, answer[0].toFixed(2)),
+          make("td", { class: "derived" }, answer[0].toFixed(2)),
           make("td", { class: answer[1] ? "up" : "down" }, answer[1] ? "✓ right" : "✗ wrong")]
         : [make("td", { class: "words" }, "no answer"), make("td", {}, "–"), make("td", {}, "–")];
-      return make("tr", {}, make("th", { scope: "row" }, run[1]), make("td", {}, String(run[2])), ...cells);
+      return make("tr", {}, make("th", { scope: "row" }, run[1]), make("td", { class: "derived" }, String(run[2])), ...cells);
     });
     const head = [["training data"], ["seed"], ["answer", "words"], [task.metric], ["verdict"]];
     const table = make("table", {},

@@ -11,7 +11,7 @@ import pytest
 
 from needlework.report.figures.positions import length_points, places_figure, position_points
 from needlework.report.figures.style import styles
-from tests.report.drawn import cut_off, drawing, told
+from tests.report.figures.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "low"]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from needlework.report.figures.training import loss_points, training_figure
-from tests.report.drawn import cut_off, drawing, told
+from tests.report.figures.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "low"]
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 
 from needlework.layout import Run
 from needlework.report.page.viewer_data import viewer_data
-from tests.report.part_page import Opened, write_part
-from tests.report.test_viewer_data import (
+from tests.report.page.part_page import Opened, write_part
+from tests.report.page.test_viewer_data import (
     TASK,
     answers_of,
     document,

@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from needlework.report.page.explorer_data import explorer_data
-from tests.report.part_page import Opened, write_part
-from tests.report.test_explorer_data import differences, heads_table, similarity
+from tests.report.page.part_page import Opened, write_part
+from tests.report.page.test_explorer_data import differences, heads_table, similarity
 
 NASTY = "x<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 NONE = math.nan

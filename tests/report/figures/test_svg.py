@@ -11,7 +11,7 @@ import pytest
 
 from needlework.report.figures import style as figures
 from needlework.report.figures.svg import tip
-from tests.report.drawn import SVG, drawing, told
+from tests.report.figures.drawn import SVG, drawing, told
 
 NASTY = """</title><script>alert("1")</script> & 'it' {"a": 1} ü"""
 

@@ -14,7 +14,7 @@ from needlework.report.figures.similarity import (
     reliability_points,
     similarity_figure,
 )
-from tests.report.drawn import cut_off, drawing, told
+from tests.report.figures.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real"]
 

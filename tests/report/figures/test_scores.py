@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from needlework.report.figures.scores import recall_figure, score_points, scores_figure
 from needlework.report.figures.style import GROUND, styles
-from tests.report.drawn import cut_off, drawing, told
+from tests.report.figures.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "symbolic"]
 CORRELATIONS = ["model", "task", "metric", "set", "measure", "method", "r", "low", "high", "p", "n"]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from needlework.report.figures.general import general_figure, general_points
 from needlework.report.figures.style import GROUND
-from tests.report.drawn import cut_off, drawing, told
+from tests.report.figures.drawn import cut_off, drawing, told
 
 VARIANTS = ["untuned", "real", "low"]
 

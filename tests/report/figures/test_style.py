@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from needlework.report.figures import style as figures
 from needlework.report.figures.scores import scores_figure
-from tests.report.drawn import SVG, drawing
+from tests.report.figures.drawn import SVG, drawing
 
 
 def test_same_table_same_bytes(tmp_path: Path) -> None:

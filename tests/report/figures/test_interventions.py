@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from needlework.report.figures.interventions import masking_figure, patching_figure
 from needlework.report.figures.style import SOFT
-from tests.report.drawn import cut_off, drawing, told
+from tests.report.figures.drawn import cut_off, drawing, told
 
 
 def masks(variants: list[str], ways: list[tuple[str, str]]) -> pd.DataFrame:

@@ -36,9 +36,9 @@ def edit(path: Path) -> None:
 def test_the_report_needs_no_other_file(ran: Path) -> None:
     page = (ran / RESULTS / "report.html").read_text(encoding="utf-8")
     drawn = {path.stem for path in (ran / RESULTS / "figures").glob("*.svg")}
-    assert page.count("<svg") == len(drawn) == 7
+    assert page.count("<svg") == len(drawn) == 9
     assert {"heads-tiny-factbook_lookup", "masking-tiny-factbook_lookup", "patching"} <= drawn
-    assert page.count("<mark>") == 4  # the answer of one example of each variant
+    assert page.count('Answer: <mark dir="auto">') == 4  # one example of each variant
     # Links go within the page, and images are in it; the rest would need a network or a folder.
     assert not re.search(r"""(src|href)=["'](?!#|data:image/png;base64,)""", page)
     assert "url(http" not in page

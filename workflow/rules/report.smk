@@ -100,7 +100,12 @@ rule render_report:
             category="Data",
             labels={"what": "rows in and out", "format": "csv"},
         ),
-        generations="<results>/tables/generations.csv",
+        generations=report(
+            "<results>/tables/generations.csv",
+            caption="../report/table_generations.rst",
+            category="Data",
+            labels={"what": "what was generated", "format": "csv"},
+        ),
         stages=report(
             "<results>/tables/stages.csv",
             caption="../report/table_stages.rst",

@@ -109,8 +109,6 @@ def test_reasons_of_failures_are_shown_letter_by_letter(read: Read) -> None:
     page = read(java_script_enabled=False)
     reasons = [shown(each) for each in page.locator("#data td.reason").all()]
     assert any(SHOWN in reason for reason in reasons)
-    costs = [shown(each) for each in page.locator("#cost td.reason").all()]
-    assert any(SHOWN in reason for reason in costs)
 
 
 def test_a_turned_direction_ends_where_the_text_ends(read: Read) -> None:

@@ -226,7 +226,7 @@ def test_models_and_tasks_are_chosen_and_follow_the_filters(
     write_attention(tmp_path, "first", {"q0": ["g"]}, [["g", 0, 2, [0]]])
     write_attention(tmp_path, "second", {"q0": ["d", "g"]}, [["d", 0, 2, [1]]])
     opened = Opened(browser, write_part(tmp_path / "p.html", "viewer", viewer_data(tmp_path, made)))
-    assert opened.texts(".status") == ["Example 1 of 40. These are the first 40 of 45 of the test."]
+    assert opened.texts(".status") == ["Example 1 of 24. These are the first 24 of 45 of the test."]
     opened.filter(model="second", variant="real")
     assert opened.page.locator("[name=model]").input_value() == "second"
     assert opened.texts(".answers td.words") == ["Lima", *["no answer"] * 4]

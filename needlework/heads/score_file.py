@@ -8,8 +8,10 @@ widest) is NaN in every array and has no key in the file.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -300,14 +302,27 @@ class _Named(BaseModel):
 
 def _counted(content: bytes) -> _Document:
     """The document with the measure alone that counts; what is ignored is never made an object."""
-    probe = _Named.model_validate_json(content).metadata.probe
+    probe = _named(content).metadata.probe
     name = f"{probe.kind}/{probe.role}"
-    measures: Any = create_model("_Measures", only=(_Measure, Field(alias=name)))
-    counted: Any = create_model("_Counted", __base__=_Probed, measures=(measures, ...))
-    document: Any = counted.model_validate_json(content)
+    document: Any = _counting(name).model_validate_json(content)
     return _Document.model_construct(
         **dict(document) | {"measures": {name: document.measures.only}}
     )
+
+
+def _named(content: bytes) -> _Named:
+    """What counts; of a file as `write_scores` writes it, only the beginning is read for it."""
+    if begins := re.match(rb'\{\s*"metadata":\s*', content):
+        metadata, _ = json.JSONDecoder().raw_decode(content[begins.end() :].decode())
+        return _Named.model_validate({"metadata": metadata})
+    return _Named.model_validate_json(content)
+
+
+@cache
+def _counting(name: str) -> Any:
+    """The model of a document of which the measure `name` alone is read."""
+    measures: Any = create_model("_Measures", only=(_Measure, Field(alias=name)))
+    return create_model("_Counted", __base__=_Probed, measures=(measures, ...))
 
 
 def fault(error: ValidationError) -> str:

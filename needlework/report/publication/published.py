@@ -139,6 +139,6 @@ def _caption(rows: pd.DataFrame, study: Study) -> str:
         f"{100 * statistics.level:.0f} % intervals, bootstrap over clusters of examples "
         f"({statistics.resamples:,} resamples). {trained} Bold: the best "
         f"synthetic data of the column. {DAGGER}: a model trained on the bold data outperforms the "
-        "one trained on the indicated data (paired bootstrap, two-sided, p < "
+        "one trained on the indicated data (paired bootstrap and sign flips, two-sided, p < "
         f"{statistics.alpha:g} after Holm over the planned comparisons).{simplified}"
     )

@@ -268,7 +268,11 @@ def test_a_name_of_several_lines_stays_in_its_row() -> None:
     assert tex_text("a\n\\\\ b") == r"a \textbackslash{}\textbackslash{} b"
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.skipif(
+    shutil.which("kpsewhich") is None
+    or bool(subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode),
+    reason="LaTeX with booktabs is not installed",
+)
 def test_the_tables_compile(tmp_path: Path) -> None:
     text = tex(hostile_tables()) + files(named(tables(MEANS, BEATS)), study())["heads.tex"]
     start = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}"

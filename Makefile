@@ -31,7 +31,7 @@ install-extras: $(INSTALLED) ## add lm-eval (general abilities) and DeepSpeed (s
 	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --no-deps --no-build-isolation --requirement $(VENV)/deepspeed.txt
 
 install-browser: ## add Chromium from Debian's packages, as root: the tests of the page run in it
-	command -v chromium >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends chromium; }
+	command -v chromium >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends chromium fonts-dejavu-core; }
 
 demo: $(INSTALLED) ## run the default study; prints where its report is
 	snakemake --cores all

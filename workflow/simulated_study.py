@@ -156,7 +156,7 @@ def _examples(study: Study, task: str, split: str, count: int) -> Iterator[dict[
         cites = task == "summhay"
         answer = f"[{gold + 1}]" if cites else f"Zqx{number} Xyzzy"
         said = f" The answer is {answer}."
-        start = len(documents[gold]["text"])  # type: ignore[arg-type]
+        start = len(texts[int(chosen[gold])])
         documents[gold]["text"] = f"{documents[gold]['text']}{said}"
         role = "insight" if cites else "answer"
         yield {

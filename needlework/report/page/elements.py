@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,11 @@ def script_json(value: Any) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
+
+
+def one_script(sources: Iterable[str]) -> str:
+    """The scripts of a page as one: its parts share names with each other, and with nothing else."""
+    return "\n".join(["{", *sources, "}"])
 
 
 def drawing(path: Path, label: str) -> Markup:

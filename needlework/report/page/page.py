@@ -28,12 +28,14 @@ from needlework.report.page.elements import (
     duration,
     highlighted,
     number,
+    one_script,
     script_json,
 )
 from needlework.report.tables.view_table import ViewTable
 from needlework.report.wording import KIND_WORDS, metric_words
 
-_PARTS = ("page", "explorer", "viewer")
+_STYLES = ("page.css", "explorer.css", "viewer.css")
+_SCRIPTS = ("make.js", "page.js", "explorer.js", "viewer.js")
 _FEW = 3  # models and tasks whose head maps are all on the page, beside the explorer
 _MOST = 400  # rows of a table that only repeats what others sum up; longer ones stay in their files
 
@@ -79,10 +81,8 @@ def render_page(contents: Contents) -> str:
     """The whole page as HTML."""
     resamples = contents.study["statistics"]["resamples"]
     environment = _environment(resamples)
-    script, style = (
-        "\n".join(_source(environment, f"{part}.{kind}") for part in _PARTS)
-        for kind in ("js", "css")
-    )
+    script = one_script(_source(environment, name) for name in _SCRIPTS)
+    style = "\n".join(_source(environment, name) for name in _STYLES)
     return environment.get_template("page.html.j2").render(
         contents._asdict(),
         tasks={name: task for name, task in contents.study["tasks"].items() if task},

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from playwright.sync_api import Browser, Page
 
-from needlework.report.page.elements import script_json
+from needlework.report.page.elements import one_script, script_json
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>part</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';
@@ -62,10 +62,11 @@ def write_part(path: Path, name: str, data: dict[str, Any]) -> Path:
     )
     environment.filters["script_json"] = script_json
     assert environment.loader is not None
-    style, script = (
+    style, *sources = (
         "".join(environment.loader.get_source(environment, file)[0] for file in files)
-        for files in (("page.css", f"{name}.css"), (f"{name}.js",))
+        for files in (("page.css", f"{name}.css"), ("make.js",), (f"{name}.js",))
     )
+    script = one_script(sources)
     path.write_text(
         _PAGE.format(
             style=style, script=script,

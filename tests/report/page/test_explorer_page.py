@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +42,6 @@ def path(tables: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFacto
              ("head_similarity", "head_differences")}  # fmt: skip
     data = explorer_data(tables["heads"], named, reference="real")
     return write_part(tmp_path_factory.mktemp("explorer") / "page.html", "explorer", data)
-
-
-@pytest.fixture
-def opened(browser: Browser, path: Path) -> Iterator[Opened]:
-    opened = Opened(browser, path)
-    yield opened
-    opened.page.close()
-    assert opened.wrong == []  # no error, no dialog, no request, nothing that the policy refused
 
 
 def choose(opened: Opened, **names: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,14 +55,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shown = {f"q{i}": [d.id for d in DOCUMENTS] for i in (0, 1)}
     write_attention(folder, "m", shown, SPANS, variants=("real", "low_low"))
     return write_part(folder / "page.html", "viewer", viewer_data(folder, made))
-
-
-@pytest.fixture
-def opened(browser: Browser, path: Path) -> Iterator[Opened]:
-    opened = Opened(browser, path)
-    yield opened
-    opened.page.close()
-    assert opened.wrong == []  # no error, no dialog, no request, nothing that the policy refused
 
 
 def choose(opened: Opened, **names: str) -> None:

@@ -19,14 +19,6 @@
   let kept = null; // the place that the reader went to, if any
 
   // ---- elements ----
-  const make = (tag, attributes, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes || {})) {
-      if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-    }
-    element.append(...children);
-    return element;
-  };
   const numberOf = (file, row, column, value, text) => value === null || value === undefined
     ? document.createTextNode("–")
     : make("data", { class: "n", value, "data-csv": `statistics/${file}.csv`, "data-row": row,

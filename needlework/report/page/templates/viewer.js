@@ -16,14 +16,6 @@
   let at = 0; // the example that is shown, from 0
 
   // ---- elements; every text from data goes through here ----
-  const make = (tag, attributes, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes || {})) {
-      if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-    }
-    element.append(...children);
-    return element;
-  };
   const away = (text) => make("span", { class: "away" }, text);
   const foreign = (text) => make("bdi", {}, text);
   const fill = (select, options, wanted) => {

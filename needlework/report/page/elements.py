@@ -118,7 +118,7 @@ def script_json(value: Any) -> Markup:
 
 
 def one_script(sources: Iterable[str]) -> str:
-    """The scripts of a page as one: its parts share names with each other, and with nothing else."""
+    """The scripts of a page as one: its parts share names with each other and nothing else."""
     return "\n".join(["{", *sources, "}"])
 
 

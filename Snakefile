@@ -10,7 +10,9 @@ if not workflow.config_settings.configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/flags.smk"
+include: "workflow/rules/failures.smk"
 
 
 pathvars:
@@ -39,8 +41,10 @@ include: "workflow/rules/report.smk"
 
 rule all:
     default_target: True
+    # Everything that a reader sees. What it is made of is made again when something needs it.
     input:
-        "<results>/report.html",
+        rules.render_report.output,
+        rules.compute_statistics.output,
 
 
 # `snakemake datasets` makes the training data of a study and stops there.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from needlework import stored
+from needlework.given import check_file, shown
 from needlework.models import Base
+from needlework.models.folder import check_finite, header, read_object
 from needlework.provenance import file_hash
 
 if TYPE_CHECKING:
@@ -41,10 +43,9 @@ def attach(model: PreTrainedModel, base: Base, folders: Mapping[str, Path]) -> A
     """
     from peft import PeftModel
 
-    _check_kinds(folders)
+    check(base, folders)
     attached: Any = model
     for name, folder in folders.items():
-        _check_base(base, folder)
         try:
             if attached is model:
                 attached = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
@@ -54,8 +55,31 @@ def attach(model: PreTrainedModel, base: Base, folders: Mapping[str, Path]) -> A
             raise ValueError(
                 f"{folder}: {_WEIGHTS} has no {missing}; was it trained on another architecture?"
             ) from missing
+        except RuntimeError as error:  # of a shape
+            raise ValueError(
+                f"{folder}: its weights do not fit the model: {shown(str(error).strip())}; was it "
+                "trained on another architecture?"
+            ) from error
         _check_weights(attached, name, folder)
     return attached.eval()
+
+
+def check(base: Base, folders: Mapping[str, Path]) -> None:
+    """Refuse adapters that do not belong to a base model, before that is loaded.
+
+    Raises:
+        ValueError: as `attach` says, as far as it can be told without the model; or a folder is
+            none of an adapter, or its weights hold what is no finite number.
+    """
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise ValueError(f"there is no folder {folder}; name that of an adapter")
+        config = read_object(folder / _CONFIG, "the folder of an adapter, as train_adapter writes")
+        stored.check(check_file(folder / _WEIGHTS))
+        _check_base(base, folder)
+        _check_ranks(header(folder / _WEIGHTS), config, folder)
+        check_finite([folder / _WEIGHTS])
+    _check_kinds(folders)
 
 
 @contextmanager
@@ -91,16 +115,23 @@ def training_seed(folder: Path | None) -> int | None:
     """The seed an adapter was trained with, where its record says so; None of the untuned model."""
     if folder is None:
         return None
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    record = stored.read_json(folder / "training.json")
     seed: int | None = record.get("seed")
     return seed
 
 
 def _check_base(base: Base, folder: Path) -> None:
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))["base"]
+    stored.check(check_file(folder / "training.json"))
+    made_by = "the record that train_adapter writes"
+    record = read_object(folder / "training.json", made_by).get("base")
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"{folder / 'training.json'}: has no `base`, the record of what it was trained on; "
+            "train the adapter by train_adapter"
+        )
     for key in _SAME:
         # Records from before contexts could be extended have no such key.
-        found = record.get(key) if key == "context" else record[key]
+        found = record.get(key)
         if found != getattr(base, key):
             raise ValueError(
                 f"the adapter {folder} was trained with {key} = {found!r}, the base model "
@@ -108,11 +139,20 @@ def _check_base(base: Base, folder: Path) -> None:
             )
 
 
+def _check_ranks(tensors: Mapping[str, Any], config: Mapping[str, Any], folder: Path) -> None:
+    """The rank that an adapter's configuration has is that of its weights."""
+    rank, exceptions = config.get("r"), config.get("rank_pattern")
+    for name, tensor in tensors.items():
+        if "lora_A" in name and not exceptions and tensor["shape"][0] != rank:
+            raise ValueError(
+                f"{folder}: {_CONFIG} says r = {shown(rank)}, the weights of {name} have the rank "
+                f"{tensor['shape'][0]}; put the configuration there that belongs to them"
+            )
+
+
 def _check_kinds(folders: Mapping[str, Path]) -> None:
     whole = {
-        name: bool(
-            json.loads((folder / _CONFIG).read_text(encoding="utf-8")).get("modules_to_save")
-        )
+        name: bool(stored.read_json(folder / _CONFIG).get("modules_to_save"))
         for name, folder in folders.items()
     }
     if len(set(whole.values())) > 1:

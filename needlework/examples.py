@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from needlework import given, stored
 from needlework.atomic import atomic_path
 from needlework.text import contains_answer, normalise_answer, padded
 
@@ -180,20 +181,19 @@ def iter_examples(path: Path | str) -> Iterator[Example]:
             the file, the line and the reason.
     """
     lines_by_id: dict[str, int] = {}
-    with Path(path).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                example = Example.model_validate_json(line)
-            except ValidationError as error:
-                reasons = "; ".join(_reason(e) for e in error.errors())
-                raise ValueError(f"{path}, line {number}: {reasons}") from error
-            if example.id in lines_by_id:
-                raise ValueError(
-                    f"{path}, line {number}: the id {example.id!r} stands in line "
-                    f"{lines_by_id[example.id]} already; ids are unique in a file"
-                )
-            lines_by_id[example.id] = number
-            yield example
+    for number, line in given.all_lines(stored.check(given.check_file(path))):
+        try:
+            example = Example.model_validate_json(line)
+        except ValidationError as error:
+            reasons = "; ".join(_reason(e) for e in error.errors())
+            raise ValueError(given.short(f"{path}, line {number}: {reasons}")) from error
+        if example.id in lines_by_id:
+            raise ValueError(
+                f"{path}, line {number}: the id {given.shown(example.id)} stands in line "
+                f"{lines_by_id[example.id]} already; ids are unique in a file"
+            )
+        lines_by_id[example.id] = number
+        yield example
 
 
 def _reason(error: Any) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from needlework import models
 from needlework.atomic import write_json
+from needlework.command import execute
 from needlework.corpora.tasks import TASKS
 from needlework.examples import write_examples
 from needlework.progress import say
@@ -67,4 +68,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -7,10 +7,10 @@ why the rest did not, and README.md, the dataset's card, to the OUTPUT folder.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from needlework import models
+from needlework import models, stored
+from needlework.command import execute
 from needlework.examples import iter_examples
 from needlework.rendering.room import Room
 from needlework.synthesis.building import Builder
@@ -35,7 +35,7 @@ def main() -> None:
         documents=read_written(args.documents) if args.documents else {},
     )
     evaluation = EvaluationData.of(iter_examples(args.corpus / "test.jsonl"))
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in args.generations]
+    records = [stored.read_json(path) for path in args.generations]
     told = {
         f"{record['kind']}, {key}": value
         for record in records
@@ -74,4 +74,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -7,10 +7,11 @@ columns are in docs/formats.md.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from needlework import stored
 from needlework.atomic import write_text
+from needlework.command import execute
 from needlework.evaluation.general_table import general_table
 
 
@@ -28,8 +29,7 @@ def main() -> None:
 
 
 def _questions(path: Path) -> list[str]:
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line)["question"] for line in file]
+    return [row["question"] for row in stored.read_rows(path)]
 
 
 def _arguments() -> argparse.Namespace:
@@ -47,4 +47,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from needlework.atomic import write_text
+from needlework.command import execute
 from needlework.heads.differences import differences_table
 from needlework.heads.reliability import reliability_table
 from needlework.heads.run_scores import read_run
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from needlework.atomic import write_text
+from needlework.command import execute
 from needlework.evaluation.intervention_table import intervention_table
 
 
@@ -47,4 +48,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

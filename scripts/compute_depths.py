@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from needlework.atomic import write_text
+from needlework.command import execute
 from needlework.evaluation.depths import depth_table
 
 
@@ -28,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from needlework import stored
 from needlework.atomic import write_text
+from needlework.command import execute
 from needlework.evaluation.agreement import check_answered, ids_by_task
 from needlework.evaluation.correlations import correlation_table
 from needlework.evaluation.scoring import score_tables
@@ -28,7 +30,7 @@ def main() -> None:
     }
     tables = score_tables(args.predictions, controls=args.controls, **how)._asdict()
     tables["correlations"] = correlation_table(
-        tables["scores"], pd.read_csv(args.similarity), **how
+        tables["scores"], pd.read_csv(stored.check(args.similarity)), **how
     )
     for name, table in tables.items():
         write_text(args.output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
@@ -50,4 +52,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from needlework.command import execute
 from needlework.heads import formats
 from needlework.heads.score_file import Scores, read_scores, write_scores
 
@@ -105,4 +106,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

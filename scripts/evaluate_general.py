@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from needlework import adapters, models
+from needlework.command import execute
 from needlework.evaluation.general import BENCHMARKS, evaluate
 
 
@@ -71,4 +72,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

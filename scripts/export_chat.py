@@ -7,6 +7,7 @@ from pathlib import Path
 
 from needlework import models
 from needlework.atomic import atomic_path
+from needlework.command import execute
 from needlework.examples import iter_examples
 from needlework.synthesis.chat import chat_lines
 
@@ -15,7 +16,7 @@ def main() -> None:
     args = _arguments()
     tokenizer = models.load_tokenizer(models.Base.read(args.base))
     for source, target in zip(args.examples, args.output, strict=True):
-        with atomic_path(target) as part, part.open("w", encoding="utf-8") as file:
+        with atomic_path(target, recorded=False) as part, part.open("w", encoding="utf-8") as file:
             file.writelines(chat_lines(iter_examples(source), tokenizer, args.length, args.form))
 
 
@@ -37,4 +38,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

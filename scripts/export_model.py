@@ -15,6 +15,7 @@ from pathlib import Path
 from needlework import models
 from needlework.adapters import adapter_hash, merged, training_seed
 from needlework.atomic import write_json, write_text
+from needlework.command import execute
 from needlework.models.context import TOKENIZER_FILES, with_rope
 from needlework.provenance import versions
 
@@ -35,7 +36,9 @@ def main() -> None:
                 shutil.copy(file, args.output / file.name)
     if "rope_type" in base.rope and "text_config" not in config:
         config = with_rope(config, base.rope)
-    write_json(args.output / "config.json", config | {"dtype": dtype, "torch_dtype": dtype})
+    write_json(
+        args.output / "config.json", config | {"dtype": dtype, "torch_dtype": dtype}, recorded=False
+    )
     write_text(args.output / "README.md", _readme(base, args.adapter, args.output, dtype))
 
 
@@ -76,4 +79,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

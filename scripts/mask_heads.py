@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from needlework import models, provenance
+from needlework.command import execute
 from needlework.evaluation.predict import add_answer_flags, add_condition_flags
 from needlework.heads.score_file import read_scores
 from needlework.interventions.conditions import mask_conditions
@@ -53,4 +54,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

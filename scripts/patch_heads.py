@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from needlework import models, provenance
+from needlework.command import execute
 from needlework.evaluation.predict import add_answer_flags, add_condition_flags
 from needlework.heads.score_file import read_scores
 from needlework.heads.sets import WU_THRESHOLD
@@ -69,4 +70,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from needlework import models
 from needlework.atomic import write_json
+from needlework.command import execute
 from needlework.examples import read_examples
 from needlework.llm.cache import ResponseCache
 from needlework.llm.connection import add_generator_flags, generator_of
@@ -64,4 +65,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -8,10 +8,10 @@ was.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from needlework import adapters, models
+from needlework import adapters, models, stored
+from needlework.command import execute
 from needlework.evaluation.predict import add_answer_flags, answer_identity, predict
 from needlework.evaluation.served import Asking, Form, end_tokens_of, predict_served
 from needlework.evaluation.vllm_server import API_KEY_ENV, BASE_NAME, vllm_server
@@ -57,7 +57,7 @@ def _by_vllm(args: argparse.Namespace, base: models.Base) -> None:
 def _elsewhere(args: argparse.Namespace, base: models.Base) -> None:
     if args.base_url is None:
         raise SystemExit("--backend server needs --base-url, the server's address ending in /v1")
-    hosted = json.loads(args.hosted.read_text(encoding="utf-8"))["model"] if args.hosted else None
+    hosted = stored.read_json(args.hosted)["model"] if args.hosted else None
     model = args.served_model or hosted or base.source
     identity = _identity(args, base, args.base_url, model, args.form)
     _ask(args, base, args.base_url, args.api_key_env, model, identity)
@@ -125,4 +125,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

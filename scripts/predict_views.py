@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from needlework import adapters, models
+from needlework.command import execute
 from needlework.evaluation.predict import add_answer_flags, answer_identity, predict_views
 from needlework.evaluation.views import view_of
 from needlework.examples import read_examples
@@ -60,4 +61,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from needlework import models
+from needlework.command import execute
 
 
 def main() -> None:
@@ -52,4 +53,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

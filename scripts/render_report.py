@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from needlework.command import execute
 from needlework.report.build import build_report
 from needlework.study.sections import Study
 
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -13,6 +13,7 @@ import json
 
 from needlework import models
 from needlework.atomic import write_json, write_text
+from needlework.command import execute
 from needlework.examples import Example, read_examples
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client
@@ -53,4 +54,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from needlework import adapters, models, provenance
+from needlework.command import execute
 from needlework.corpora.jsonl import read_questions
 from needlework.examples import read_examples
 
@@ -33,8 +34,9 @@ def main() -> None:
     correct = judge(examples[0].task)
     options = {key: getattr(args, key) for key in Probe.__dataclass_fields__}
     probe = Probe(**options | {"length": args.length or base.positions})
-    tokenizer = models.load_tokenizer(base)
     folders = {f"adapter{i}": folder for i, folder in enumerate(args.adapter)}
+    adapters.check(base, folders)
+    tokenizer = models.load_tokenizer(base)
     model = models.load_model(base, dtype=args.dtype, device=args.device, attention=args.attention)
     model = adapters.attach(model, base, folders)
     for output, name in zip(args.output, folders or [None], strict=True):
@@ -90,4 +92,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from needlework.atomic import write_text
+from needlework.command import execute
 from needlework.training.summary import curve_table, training_table
 
 
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

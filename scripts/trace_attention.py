@@ -16,6 +16,7 @@ from typing import Any
 
 from needlework import adapters, models
 from needlework.atomic import write_text
+from needlework.command import execute
 from needlework.evaluation.predict import read_predictions
 from needlework.examples import Example, iter_examples
 from needlework.layout import Run
@@ -145,4 +146,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

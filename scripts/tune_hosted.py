@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from needlework import models
+from needlework.command import execute
 from needlework.training.hosted import HostedSettings, tune
 
 
@@ -72,4 +73,4 @@ def _auto_or_number(text: str) -> float | str:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -12,6 +12,7 @@ import json
 
 from needlework import models
 from needlework.atomic import write_json, write_text
+from needlework.command import execute
 from needlework.examples import read_examples
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client
@@ -56,4 +57,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    execute(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from needlework.atomic import atomic_path, write_json, write_text
+from tests.listing import names
 
 
 class _Failure(Exception):
@@ -29,7 +30,7 @@ def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
         assert not path.exists()
         assert temporary.parent == path.parent  # a rename between disks would be a copy
     assert path.read_text() == "whole"
-    assert list(path.parent.iterdir()) == [path]
+    assert names(path.parent) == ["scores.csv"]
 
 
 def test_the_older_file_is_there_until_the_block_ends(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_the_temporary_name_keeps_the_suffix_and_is_hidden(tmp_path: Path, name:
         assert temporary.suffix == (Path(name).suffix or ".part")[: len(temporary.suffix)]
         assert temporary.name.startswith(".")
         temporary.touch()
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert names(tmp_path) == [name]
 
 
 def test_text_is_utf8_with_unix_line_ends(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_text_that_has_no_encoding_leaves_the_older_file(tmp_path: Path) -> None
     with pytest.raises(UnicodeEncodeError):
         write_text(path, "new \ud800")
     assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert names(tmp_path) == ["a.csv"]
 
 
 def test_json_is_readable_and_keeps_its_order(tmp_path: Path) -> None:

@@ -235,9 +235,9 @@ def test_a_fact_is_stated_by_its_template() -> None:
 
 
 def test_examples_are_read_one_by_one(tmp_path: Path) -> None:
-    path = tmp_path / "train.jsonl"
-    write_examples(path, [Example.model_validate(_ROW)])
-    path.write_text(path.read_text(encoding="utf-8") + "broken\n", encoding="utf-8")
+    whole, path = tmp_path / "whole.jsonl", tmp_path / "train.jsonl"
+    write_examples(whole, [Example.model_validate(_ROW)])
+    path.write_text(whole.read_text(encoding="utf-8") + "broken\n", encoding="utf-8")
     rows = iter_examples(path)
     assert next(rows).id == "peru"  # what comes later is not read yet
     with pytest.raises(ValueError, match="line 2"):

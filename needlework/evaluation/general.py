@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from needlework.atomic import write_json, write_text
+from needlework import stored
+from needlework.atomic import remove, write_json, write_text
 from needlework.evaluation.general_data import Local, Splits, read_local
 from needlework.progress import say
 from needlework.provenance import value_hash, versions
@@ -99,7 +100,7 @@ def evaluate(
         if not part.is_file():
             say(f"asking {name}")
             write_json(part, _asked(lm, name, tasks, facts, limit))
-        done = json.loads(part.read_text(encoding="utf-8"))
+        done = stored.read_json(part)
         record["benchmarks"][name] = done["summary"]
         items += done["items"]
         parts.append(part)
@@ -107,14 +108,13 @@ def evaluate(
     write_text(output / ITEMS, "".join(lines))
     write_json(output / RECORD, record)
     for part in parts:
-        part.unlink()
+        remove(part)
     return record
 
 
 def read_items(record: Path) -> list[dict[str, Any]]:
     """The items beside a general.json, in its order."""
-    with record.with_name(ITEMS).open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    return stored.read_rows(record.with_name(ITEMS))
 
 
 def question_key(question: str) -> str:

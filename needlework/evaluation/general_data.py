@@ -6,13 +6,12 @@ Only the rows are made here; prompts, choices, filters and metrics stay those of
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from needlework import given
 from needlework.provenance import file_hash, value_hash
 
 Row = dict[str, Any]
@@ -60,7 +59,7 @@ def read_local(data: Path, benchmark: str, shots: int) -> Local:
         return _read_mmlu(data / "mmlu", shots)
     pattern, convert = _FILES[benchmark]
     path = _only(data / benchmark, pattern)
-    rows = [_converted(convert, row, path, n) for n, row in _json_lines(path)]
+    rows = [_converted(convert, row, path, n) for n, row in given.rows(path)]
     splits = _checked(Splits(rows[:shots], rows[shots:]), path, shots)
     origin = f"the first {shots} rows, which are not scored" if shots else None
     return Local({benchmark: splits}, file_hash(path), origin)
@@ -105,18 +104,13 @@ def _only(folder: Path, pattern: str) -> Path:
     return found[0]
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, json.loads(line)
-
-
 def _read_csv(path: Path) -> list[Row]:
     # Not through pandas: it reads "None" and "NA" as missing, and "0.50" as 0.5.
-    with path.open(encoding="utf-8", newline="") as file:
-        return [_converted(_mmlu, row, path, n) for n, row in enumerate(csv.reader(file), start=1)]
+    read = csv.reader(line for _, line in given.all_lines(path))
+    try:
+        return [_converted(_mmlu, row, path, n) for n, row in enumerate(read, start=1)]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {read.line_num}: not a table: {error}") from error
 
 
 def _converted(convert: Callable[[Any], Row], row: Any, path: Path, number: int) -> Row:
@@ -124,7 +118,7 @@ def _converted(convert: Callable[[Any], Row], row: Any, path: Path, number: int)
         return convert(row)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"no key {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path}, row {number}: {reason}") from error
+        raise ValueError(given.short(f"{path}, row {number}: {reason}")) from error
 
 
 def _mmlu(row: list[str]) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from needlework import stored
 from needlework.evaluation.contrasts import detectable
 from needlework.evaluation.general import question_key, read_items
 from needlework.layout import Run
@@ -84,7 +84,7 @@ def general_table(
 
 
 def _results(path: Path) -> list[_Result]:
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = stored.read_json(path)
     items: dict[str, dict[tuple[str, str], Item]] = {name: {} for name in record["benchmarks"]}
     for item in read_items(path):
         items[item["benchmark"]][item["subject"], item["id"]] = item

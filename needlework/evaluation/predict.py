@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from needlework import stored
 from needlework.atomic import write_text
 from needlework.evaluation.views import View, check_views, rendered
 from needlework.examples import Example
@@ -132,7 +134,7 @@ def fill(
         The rows written, by condition.
     """
     partials = {
-        name: path.with_name(f".{path.stem}.{identity[:16]}.partial.jsonl")
+        name: path.with_name(f".{path.stem}.{identity[:16]}.partial")
         for name, path in outputs.items()
     }
     for path in outputs.values():
@@ -146,7 +148,7 @@ def fill(
         for name, rows in answered.items():
             done[name].update({row["id"]: row for row in rows})
             with partials[name].open("a", encoding="utf-8") as file:
-                file.write(_lines(rows))
+                file.writelines(_sealed(_lines([row])) for row in rows)
     ordered = {name: [rows[each.id] for each in examples] for name, rows in done.items()}
     for name, path in outputs.items():
         write_text(path, _lines(ordered[name]))
@@ -160,13 +162,21 @@ def _lines(rows: Sequence[Row]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def _sealed(line: str) -> str:
+    """A line after its own hash: what a killed run left is taken over only as it was written."""
+    return f"{sha256(line.encode()).hexdigest()} {line}"
+
+
 def _finished(partial: Path) -> dict[str, Row]:
-    """Rows of an earlier run; a last line that was cut by a kill is dropped from the file."""
+    """Rows of an earlier run; lines that are cut or damaged are dropped from the file, and said."""
     if not partial.is_file():
         return {}
-    lines = partial.read_text(encoding="utf-8").split("\n")[:-1]
-    write_text(partial, "".join(line + "\n" for line in lines))
-    return {row["id"]: row for row in map(json.loads, lines)}
+    lines = partial.read_bytes().decode(encoding="utf-8", errors="replace").split("\n")
+    whole = [each for line in lines if _sealed(each := f"{line[65:]}\n") == f"{line}\n"]
+    if (damaged := len(lines) - 1 - len(whole)) > 0:
+        say(f"{partial} has {damaged} damaged lines; their examples are answered again")
+    write_text(partial, "".join(map(_sealed, whole)))
+    return {row["id"]: row for row in map(json.loads, whole)}
 
 
 def _answers(
@@ -226,8 +236,7 @@ def row_of(shown: Rendered, text: str, stopped_by: str) -> Row:
 
 def read_predictions(path: Path) -> list[Row]:
     """The rows of a predictions file, in its order."""
-    with path.open(encoding="utf-8") as file:  # str.splitlines would also break at U+2028
-        return [json.loads(line) for line in file]
+    return stored.read_rows(path)
 
 
 def add_answer_flags(parser: ArgumentParser) -> None:

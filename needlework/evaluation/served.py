@@ -117,7 +117,8 @@ def end_tokens_of(base: Base, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     try:
         own = GenerationConfig.from_pretrained(base.path).eos_token_id
     except OSError:  # no generation_config.json
-        own = AutoConfig.from_pretrained(base.path).get_text_config().eos_token_id
+        config = AutoConfig.from_pretrained(base.path, trust_remote_code=False)
+        own = config.get_text_config().eos_token_id
     return sorted({tokenizer.eos_token_id, *([own] if isinstance(own, int) else own or ())})
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +18,8 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from needlework import stored
+from needlework.llm.keys import key_in_environment
 from needlework.models import Base
 from needlework.progress import say
 
@@ -75,7 +76,7 @@ def vllm_server(
         "--generation-config", "vllm", "--disable-uvicorn-access-log",
         *_length_flags(base, length), *_adapter_flags(base, adapters),
     ]  # fmt: skip
-    with _key_in_environment(), _process(command, log) as process:
+    with key_in_environment(API_KEY_ENV), _process(command, log) as process:
         _wait(process, port, log, patience)
         _check_served(port, {BASE_NAME, *adapters})
         say(f"{executable} serves {base.source} at {_HOST}:{port}; its log is {log}")
@@ -120,7 +121,7 @@ def _adapter_flags(base: Base, adapters: Mapping[str, Path]) -> list[str]:
 
 def _rank(base: Base, folder: Path) -> int:
     """The rank of an adapter that fits the base model."""
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))["base"]
+    record = stored.read_json(folder / "training.json")["base"]
     trained = Base.model_validate(record | {"path": base.path}).model_dump()
     for key, value in base.model_dump().items():
         if trained[key] != value:
@@ -128,7 +129,7 @@ def _rank(base: Base, folder: Path) -> int:
                 f"the adapter {folder} was trained with {key} = {trained[key]!r}, the base model "
                 f"has {value!r}; train it again on this base model"
             )
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config = stored.read_json(folder / "adapter_config.json")
     if config.get("modules_to_save"):
         raise ValueError(
             f"{folder} holds whole weights, and vLLM serves low-rank adapters only: merge it with "
@@ -137,18 +138,6 @@ def _rank(base: Base, folder: Path) -> int:
         )
     rank: int = max([config["r"], *(config.get("rank_pattern") or {}).values()])
     return rank
-
-
-@contextmanager
-def _key_in_environment() -> Iterator[None]:
-    before = os.environ.get(API_KEY_ENV)
-    os.environ[API_KEY_ENV] = secrets.token_urlsafe(32)
-    try:
-        yield
-    finally:
-        os.environ.pop(API_KEY_ENV)
-        if before is not None:
-            os.environ[API_KEY_ENV] = before
 
 
 @contextmanager

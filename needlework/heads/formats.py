@@ -16,15 +16,14 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import zlib
-from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AllowInfNan, Strict, StringConstraints, TypeAdapter, ValidationError
 
+from needlework import given
 from needlework.atomic import atomic_path, write_text
 from needlework.heads.score_file import HeadScores, Instance, Layer, fault
 
@@ -35,6 +34,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 _Head = Annotated[str, StringConstraints(strict=True, pattern=r"^(0|[1-9]\d*)-(0|[1-9]\d*)$")]
 _Score = Annotated[float, Strict(), AllowInfNan(False)]
 _T = TypeVar("_T")
+_LARGEST = 512 * 2**20  # bytes: a thousand instances of an 8B model take 20 MB
 _BY_HEAD = TypeAdapter(dict[_Head, list[_Score]])
 _RANKED = TypeAdapter(list[tuple[_Head, _Score]])
 
@@ -81,10 +81,12 @@ def write_retrieval_head(path: Path | str, scores: Scores) -> None:
     by_head = {f"{i}-{j}": scores[:, i, j].tolist() for i, j in np.ndindex(scores.shape[1:])}
     text = json.dumps(by_head) + "\n"
     if Path(path).suffix == ".gz":
-        with atomic_path(path) as temporary:  # no time stamp: the same scores, the same bytes
+        with atomic_path(
+            path, recorded=False
+        ) as temporary:  # no time stamp: the same scores, the same bytes
             temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
     else:
-        write_text(path, text)
+        write_text(path, text, recorded=False)
 
 
 def read_qrhead(path: Path | str, layers: int, heads: int) -> Scores:
@@ -127,7 +129,7 @@ def write_qrhead(path: Path | str, means: Scores, top: int | None) -> None:
         raise ValueError(f"{path}: {wanted} heads are asked for; {count} have a score")
     chosen = [divmod(int(index), means.shape[1]) for index in order[:wanted]]
     rows = [json.dumps([f"{i}-{j}", float(means[i, j])]) for i, j in chosen]
-    write_text(path, "[\n" + ",\n".join(rows) + "\n]\n")
+    write_text(path, "[\n" + ",\n".join(rows) + "\n]\n", recorded=False)
 
 
 def read_duoattention(path: Path | str) -> Scores:
@@ -231,31 +233,18 @@ def _refuse_gaps(path: Path | str, means: Scores) -> None:
 
 def _read_json(path: Path | str, adapter: TypeAdapter[_T], expected: str) -> _T:
     try:
-        found = adapter.validate_python(json.loads(_read_text(path), object_pairs_hook=_unique))
+        found = adapter.validate_python(given.json_value(_read_text(path), str(path), finite=False))
     except ValidationError as error:
         raise ValueError(f"{path}: {fault(error)}; expected {expected}") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; expected JSON, {expected}") from error
+        raise ValueError(f"{error}; expected JSON, {expected}") from error
     if not found:
         raise ValueError(f"{path}: is empty; expected {expected}")
     return found
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys differ; json keeps the last of equal ones and drops the others."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise ValueError(f"{twice} stands there twice; a head has one list")
-    return found
-
-
 def _read_text(path: Path | str) -> str:
-    content = Path(path).read_bytes()
-    try:
-        return (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
-    except (EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is not a whole file of text, or gzip of it: {error}") from error
+    return given.read_text(path, _LARGEST)
 
 
 def _numbers(name: str) -> tuple[int, int]:

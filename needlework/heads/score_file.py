@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from needlework import stored
 from needlework.atomic import write_text
 
 Scores = NDArray[np.float64]
@@ -265,7 +266,7 @@ def read_scores(path: Path | str, *, counted_only: bool = False) -> HeadScores:
             as `write_scores` writes it; the message names the file and the key.
     """
     try:
-        content = Path(path).read_bytes()
+        content = stored.check(path).read_bytes()
         document = _counted(content) if counted_only else _Document.model_validate_json(content)
         there = existing_heads(document.layers)
         shape = (len(document.instances), *there.shape)

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from needlework import stored
 from needlework.atomic import write_json, write_text
 
 Action = Literal["mask", "patch"]
@@ -180,7 +181,7 @@ def read_intervention(path: Path | str) -> Intervention:
         ValueError: a key is unknown, missing, or holds what it does not take; the message names the
             file, the key, what was found and what was expected.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    text = stored.read_text(path)
     try:
         value = json.loads(text) if _suffix(path) == ".json" else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:

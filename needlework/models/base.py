@@ -6,7 +6,6 @@ that record, so that all of them run the same weights, RoPE base and window.
 
 from __future__ import annotations
 
-import json
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,13 +13,23 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from needlework import stored
 from needlework.atomic import write_json
+from needlework.given import shown
 from needlework.models.bundled import BUNDLED
 from needlework.models.context import (
     MODEL_FILES,
     TOKENIZER_FILES,
     ContextExtension,
     write_extended,
+)
+from needlework.models.folder import (
+    check_finite,
+    check_folder,
+    check_known,
+    check_tokenizer,
+    check_tokenizer_files,
+    check_weights_files,
 )
 from needlework.progress import say
 from needlework.provenance import file_hash, value_hash
@@ -58,7 +67,7 @@ class Base(BaseModel):
         Raises:
             FileNotFoundError: the record's files are gone; the message says how to make them.
         """
-        base = cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        base = cls.model_validate_json(stored.read_text(path))
         folder = Path(base.path)
         files = sorted(folder.iterdir()) if folder.is_dir() else [folder]
         for file in files:
@@ -100,11 +109,9 @@ def positions(source: str) -> int | None:
         return BUNDLED[source].positions
     if kind == "hub":
         return None
-    config = Path(source) / "config.json"
-    if not config.is_file():
-        raise ValueError(f"the model folder {source!r} has no config.json")
-    found = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
-    return int(found) if found is not None else None
+    found: int | None = check_folder(Path(source)).get("max_position_embeddings")
+    check_tokenizer_files(Path(source))
+    return found
 
 
 def prepare(
@@ -135,9 +142,9 @@ def prepare(
             raise ValueError(f"context: {source!r} is hosted; only its host can extend it")
         base = _hosted(source, hosted_tokenizer, folder, revision)
     elif context is None:
-        base = _published(source, folder / "weights", revision)
+        base = _with_tokenizer(_published(source, folder / "weights", revision))
     else:
-        published = _published(source, folder / "published", revision)
+        published = _with_tokenizer(_published(source, folder / "published", revision))
         record = write_extended(Path(published.path), folder / "weights", context)
         base = published.model_copy(
             update={
@@ -182,6 +189,14 @@ def _published(source: str, bundled_folder: Path | None, revision: str | None) -
     return _described(source, kind, Path(source).resolve(), revision)
 
 
+def _with_tokenizer(base: Base) -> Base:
+    """The record, if the model's tokenizer is there and fits it."""
+    folder = Path(base.path)
+    check_tokenizer_files(folder)
+    check_tokenizer(folder, _text_config(folder).vocab_size)
+    return base
+
+
 def _hosted(source: str, tokenizer: str, folder: Path, revision: str | None) -> Base:
     kind, commit = kind_of(tokenizer), None
     if kind == "bundled":
@@ -212,6 +227,8 @@ def _snapshot(source: str, revision: str | None, files: tuple[str, ...]) -> Path
 
 
 def _described(source: str, kind: Kind, folder: Path, revision: str | None) -> Base:
+    check_known(folder, check_folder(folder))
+    check_finite(sorted(folder.glob("*.safetensors")))
     config = _text_config(folder)
     return Base(
         source=source,
@@ -229,7 +246,20 @@ def _described(source: str, kind: Kind, folder: Path, revision: str | None) -> B
 def _text_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder).get_text_config()
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+    except Exception as error:  # whatever its values make the library raise
+        raise ValueError(
+            f"{folder / 'config.json'}: transformers cannot read it: {shown(str(error))}; take the "
+            "file from the model's source again"
+        ) from error
+    for key in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
+        if type(getattr(config, key, None)) is not int:
+            raise ValueError(
+                f"{folder / 'config.json'}: {key} is {shown(getattr(config, key, None))}, expected "
+                "a whole number; take a decoder that has it"
+            )
+    return config
 
 
 def reach(config: Any) -> dict[str, Any]:
@@ -246,10 +276,6 @@ def _weights_hash(folder: Path) -> str:
     Raises:
         ValueError: there are none.
     """
+    check_weights_files(folder)
     hashes = [file_hash(path) for path in sorted(folder.glob("*.safetensors"))]
-    if not hashes:
-        raise ValueError(
-            f"{folder} has no *.safetensors; save the model in that form (pickled weights can run "
-            "code when they are loaded)"
-        )
     return hashes[0] if len(hashes) == 1 else value_hash(hashes)

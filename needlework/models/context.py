@@ -80,7 +80,7 @@ def write_extended(
             if file.name != "config.json":
                 (folder / file.name).symlink_to(file.resolve())
     rope = changed.pop("rope_parameters")
-    write_json(folder / "config.json", with_rope(published, rope) | changed)
+    write_json(folder / "config.json", with_rope(published, rope) | changed, recorded=False)
     _check_reading(folder, changed | {"rope_parameters": rope})
     return record
 
@@ -105,7 +105,7 @@ def _extended(folder: Path, extension: ContextExtension) -> tuple[dict[str, Any]
     """The record of an extension, and the keys of config.json that it changes."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     rope = _published_rope(folder, config)
     trained = extension.trained_length or config.max_position_embeddings
     length, method = extension.length, extension.method
@@ -179,7 +179,7 @@ def _window(
 def _check_reading(folder: Path, expected: dict[str, Any]) -> None:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     for key, value in expected.items():
         if getattr(config, key) != value:
             raise ValueError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from needlework import stored
 from needlework.atomic import write_text
 from needlework.examples import Example, iter_examples
 from needlework.provenance import versions
@@ -95,7 +95,7 @@ def build_report(
 def _read(path: Path) -> pd.DataFrame:
     """The table of a file; its index is the number of the row, from 0."""
     # Only an empty cell is missing: a name may be "NA".
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return pd.read_csv(stored.check(path), keep_default_na=False, na_values=[""])
 
 
 def _written(path: Path, table: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def _rows(
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = stored.read_json(path)
     return content
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from needlework import stored
 from needlework.examples import Example, Fact, Needle
 from needlework.llm.client import Client, Failure, Request
 from needlework.provenance import derived_seed
@@ -112,6 +112,5 @@ def rewriting_report(rewrites: Sequence[Rewrite], attempts: int) -> dict[str, An
 
 def read_rewrites(path: Path) -> dict[str, Rewrite]:
     """The rewrites that scripts/rewrite_facts.py wrote, by the id of their example."""
-    with path.open(encoding="utf-8") as file:
-        rewrites = [Rewrite(**json.loads(line)) for line in file]
+    rewrites = [Rewrite(**row) for row in stored.read_rows(path)]
     return {rewrite.id: rewrite for rewrite in rewrites}

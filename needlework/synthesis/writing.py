@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from needlework import stored
 from needlework.examples import Example
 from needlework.llm.client import Client, Failure, Request
 from needlework.provenance import derived_seed
@@ -104,6 +104,5 @@ def writing_report(written: Sequence[Written]) -> dict[str, Any]:
 
 def read_written(path: Path) -> dict[str, str]:
     """The documents that scripts/write_documents.py wrote, by topic."""
-    with path.open(encoding="utf-8") as file:
-        rows = [Written(**json.loads(line)) for line in file]
+    rows = [Written(**row) for row in stored.read_rows(path)]
     return {row.topic: row.text for row in rows if row.text is not None}

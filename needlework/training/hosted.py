@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from needlework import provenance
+from needlework import provenance, stored
 from needlework.atomic import write_json
 from needlework.examples import read_examples
 from needlework.llm.fine_tuning import FineTuning
@@ -217,7 +216,7 @@ async def _started(
     """The id of the job, which is made if it is not there yet."""
     noted: dict[str, Any]
     if path.exists():
-        noted = json.loads(path.read_text(encoding="utf-8"))
+        noted = stored.read_json(path)
     else:
         found = await api.jobs(tag)
         # Whoever deleted the notes of these wants another job; the others still give a model.

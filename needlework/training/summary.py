@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from needlework import stored
 from needlework.layout import Run
 
 # Each column, and where training.json has it.
@@ -86,7 +86,7 @@ def curve_table(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def _read(path: Path) -> tuple[Run, dict[str, Any]]:
-    return Run.of(path), json.loads(path.read_text(encoding="utf-8"))
+    return Run.of(path), stored.read_json(path)
 
 
 def _value(record: dict[str, Any], key: str, path: Path) -> Any:

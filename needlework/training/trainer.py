@@ -12,7 +12,7 @@ from trl.models.selective_activation_checkpointing import enable_selective_activ
 
 from needlework import models
 from needlework.training.answer_loss import AnswerLossTrainer
-from needlework.training.checkpoints import SaveByTime, save_steps
+from needlework.training.checkpoints import RecordFiles, SaveByTime, save_steps
 from needlework.training.settings import SftSettings
 from needlework.training.step_log import StepLog
 from needlework.training.weights import check_targets, in_float32, peft_config
@@ -89,7 +89,7 @@ def make_trainer(
         eval_dataset=rows["validation"],
         processing_class=tokenizer,
         peft_config=peft_config(settings),
-        callbacks=[SaveByTime(), *callbacks],
+        callbacks=[SaveByTime(), RecordFiles(), *callbacks],
     )
     if settings.deepspeed is None:  # it keeps its own float32 copy of what is trained
         in_float32(trainer.model)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from needlework.atomic import put
 from needlework.training.settings import SftSettings
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def save(model: Any, output: Path, *, sharded: bool, write: bool) -> None:
     folder = output / "saving"
     model.save_pretrained(str(folder), state_dict=weights, save_embedding_layers=False)
     for name in _SAVED:  # a rename is whole or absent, as every output
-        (folder / name).replace(output / name)
+        put(folder / name, output / name)
     shutil.rmtree(folder)
 
 

@@ -27,6 +27,7 @@ from needlework.evaluation.general import (
     question_key,
     read_items,
 )
+from tests.listing import names
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: make install-extras")
 
@@ -345,7 +346,7 @@ def test_a_later_run_takes_over_finished_benchmarks(
     evaluate(tiny, tokenizer, data=own, output=output, **settings)
     asked = [line for line in capsys.readouterr().err.splitlines() if line.startswith("asking")]
     assert asked == ["asking nq_open"]
-    assert sorted(path.name for path in output.iterdir()) == [RECORD, ITEMS]
+    assert names(output) == [RECORD, ITEMS]
     for name in (RECORD, ITEMS):
         assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 

@@ -22,6 +22,7 @@ from needlework.interventions.masking import masked, mean_outputs
 from needlework.interventions.patching import lockstep
 from needlework.interventions.record import Intervention
 from needlework.rendering.prompt import render
+from tests import listing
 
 _LENGTH = 600
 _NEW = 5
@@ -224,7 +225,7 @@ def test_each_condition_has_a_file_of_rows_in_the_order_of_the_examples(
     found = _predict(llama, tokenizer, examples, CONDITIONS, folder)
     names = [condition.name for condition in CONDITIONS]
     assert list(found) == names
-    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{n}.jsonl" for n in names)
+    assert listing.names(folder) == sorted(f"{n}.jsonl" for n in names)
     for name, rows in found.items():
         assert read_predictions(folder / f"{name}.jsonl") == rows
         assert [row["id"] for row in rows] == [example.id for example in examples]
@@ -291,9 +292,9 @@ def test_a_killed_run_loses_one_batch_at_most(
         found = _predict(llama, tokenizer, examples, conditions, folder)
     assert sizes == ([2] * 3 if killed_at < 7 else []) + [1] * 3
     assert found == whole
-    for path in folder.iterdir():
-        assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
-    assert len(list(folder.iterdir())) == 3
+    for name in listing.names(folder):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(listing.names(folder)) == 3
 
 
 def test_examples_that_one_condition_lacks_are_answered_again(
@@ -304,7 +305,7 @@ def test_examples_that_one_condition_lacks_are_answered_again(
     folder = tmp_path / "killed"
     with _prompts_read(llama, killed_at=5), pytest.raises(KeyboardInterrupt):
         _predict(llama, tokenizer, examples, conditions, folder)
-    partial = folder / f".patch-intersection-last.{'a' * 16}.partial.jsonl"
+    partial = folder / f".patch-intersection-last.{'a' * 16}.partial"
     lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
     partial.write_text("".join(lines[:2]), encoding="utf-8")
     with _prompts_read(llama) as sizes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import runpy
 import sys
@@ -20,6 +21,7 @@ from needlework.evaluation.views import view_of, views_of
 from needlework.examples import Example, write_examples
 from needlework.rendering.placing import Positions
 from needlework.rendering.prompt import render
+from tests.listing import names
 
 _LENGTH = 900
 _NEW = 10
@@ -98,7 +100,7 @@ def test_rows_stand_in_the_order_of_the_examples(
     output = tmp_path / "m" / "plain.jsonl"
     rows = _predict(model, tokenizer, examples, output)
     assert read_predictions(output) == rows
-    assert [path.name for path in output.parent.iterdir()] == ["plain.jsonl"]
+    assert names(output.parent) == ["plain.jsonl"]
     for row, example, size in zip(rows, examples, sizes, strict=True):
         assert list(row) == [
             "id", "cluster", "question", "answers", "prediction", "stopped_by", "prompt_tokens",
@@ -265,7 +267,7 @@ def test_a_killed_run_goes_on_where_it_was(
     assert sizes == [1]  # two batches of two were there already
     assert rows == whole
     assert output.read_bytes() == (tmp_path / "whole" / "plain.jsonl").read_bytes()
-    assert [path.name for path in output.parent.iterdir()] == ["plain.jsonl"]
+    assert names(output.parent) == ["plain.jsonl"]
 
 
 def test_a_line_that_was_cut_is_answered_again(
@@ -283,14 +285,33 @@ def test_a_line_that_was_cut_is_answered_again(
     assert read_predictions(output) == whole
 
 
+def test_a_line_that_was_damaged_is_answered_again(
+    model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path, capsys: Any
+) -> None:
+    whole = _predict(model, tokenizer, examples, tmp_path / "whole" / "plain.jsonl")
+    output = tmp_path / "killed" / "plain.jsonl"
+    partial = _kill(model, tokenizer, examples, output)
+    content = bytearray(partial.read_bytes())
+    content[120] ^= 1  # in the middle of the first line: still JSON, perhaps
+    partial.write_bytes(content)
+    with _prompts_read(model) as sizes:
+        assert _predict(model, tokenizer, examples, output) == whole
+    assert sizes == [2]
+    assert "1 damaged lines" in capsys.readouterr().err
+
+
+def _sealed(line: str) -> str:
+    return f"{hashlib.sha256(line.encode()).hexdigest()} {line}"
+
+
 def test_another_identity_starts_anew(
     model: Any, tokenizer: Any, examples: list[Example], tmp_path: Path
 ) -> None:
     output = tmp_path / "killed" / "plain.jsonl"
     partial = _kill(model, tokenizer, examples, output)
     # Were these rows taken over, they would show.
-    rows = [json.loads(line) | {"prediction": "stale"} for line in partial.open(encoding="utf-8")]
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    rows = [json.loads(line[65:]) | {"prediction": "stale"} for line in partial.open()]
+    partial.write_text("".join(_sealed(json.dumps(row) + "\n") for row in rows), encoding="utf-8")
     with _prompts_read(model) as sizes:
         found = _predict(model, tokenizer, examples, output, identity="b" * 64)
     assert sizes == [2, 2, 1]
@@ -302,8 +323,9 @@ def test_a_run_killed_before_its_last_rename_answers_nothing_again(
 ) -> None:
     output = tmp_path / "plain.jsonl"
     whole = _predict(model, tokenizer, examples, output)
-    partial = output.with_name(f".plain.{_IDENTITY[:16]}.partial.jsonl")
-    output.rename(partial)
+    partial = output.with_name(f".plain.{_IDENTITY[:16]}.partial")
+    partial.write_text("".join(map(_sealed, output.open(encoding="utf-8"))), encoding="utf-8")
+    output.unlink()
     with _prompts_read(model) as sizes:
         assert _predict(model, tokenizer, examples, output) == whole
     assert sizes == []
@@ -343,9 +365,7 @@ def test_views_have_the_answers_that_their_prompts_get(
 ) -> None:
     """Against `predict`, given examples that were put into the views by hand."""
     found = _answer_views(model, tokenizer, examples, tmp_path / "views")
-    assert sorted(path.name for path in (tmp_path / "views").iterdir()) == sorted(
-        f"{view.name}.jsonl" for view in _VIEWS
-    )
+    assert names(tmp_path / "views") == sorted(f"{view.name}.jsonl" for view in _VIEWS)
     for name, rows in found.items():
         assert read_predictions(tmp_path / f"views/{name}.jsonl") == rows
         assert [row["id"] for row in rows] == [example.id for example in examples]
@@ -379,7 +399,7 @@ def test_killed_views_go_on_where_they_were(
     with _prompts_read(model) as sizes:
         assert _answer_views(model, tokenizer, examples, folder) == whole
     assert sizes == [1] * views
-    assert len(list(folder.iterdir())) == views
+    assert len(names(folder)) == views
 
 
 def test_nothing_is_answered_where_an_example_cannot_be_shown_in_a_view(

@@ -384,7 +384,7 @@ def test_the_command_writes_every_table(
         "0.95", "--seed", "3", "--output", str(tmp_path / "statistics"),
     ])  # fmt: skip
     runpy.run_path(str(root / "scripts/compute_statistics.py"), run_name="__main__")
-    found = {path.stem: pd.read_csv(path) for path in (tmp_path / "statistics").iterdir()}
+    found = {path.stem: pd.read_csv(path) for path in (tmp_path / "statistics").glob("*.csv")}
     assert {name: list(table.columns) for name, table in found.items()} == {
         "scores": SCORE_COLUMNS,
         "variants": VARIANT_COLUMNS,

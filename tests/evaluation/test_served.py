@@ -27,10 +27,11 @@ from needlework.evaluation.predict import Row, predict, read_predictions
 from needlework.evaluation.served import Asking, Form, end_tokens_of, predict_served
 from needlework.examples import Example, write_examples
 from needlework.llm.client import Generator, GeneratorError
-from needlework.llm.local_server import local_server
+from needlework.llm.local_server import API_KEY_ENV, local_server
 from needlework.rendering.prompt import message_of, render
 from needlework.rendering.room import Room
 from needlework.synthesis.chat import chat_rows
+from tests.listing import names
 
 _LENGTH = 900
 JSON = dict[str, Any]
@@ -260,7 +261,7 @@ def test_a_rerun_asks_nothing(examples: list[Example], tokenizer: Any, tmp_path:
         assert len(served.asked) == 10
         _ask(served.url, examples, tmp_path, tokenizer, model="n")
         assert len(served.asked) == 15
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert names(tmp_path) == [
         "cache.sqlite", "plain.failures.jsonl", "plain.jsonl",
     ]  # fmt: skip
 
@@ -407,7 +408,10 @@ def test_llama_cpp_agrees_with_transformers_but_for_its_quantised_weights(
     same: dict[Form, int] = {}
     with local_server(models.bundled_gguf(), threads=1, parallel=2, context=512) as url:
         for form in ("tokens", "chat"):
-            rows = _ask(url, examples, tmp_path / form, tokenizer, form=form, length=400)
+            rows = _ask(
+                url, examples, tmp_path / form, tokenizer, form=form, length=400,
+                api_key_env=API_KEY_ENV,
+            )  # fmt: skip
             pairs = zip(rows, expected, strict=True)
             same[form] = sum(a["prediction"] == b["prediction"] for a, b in pairs)
             assert all(row["prediction"] for row in rows)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from needlework.evaluation.served import Asking, end_tokens_of, predict_served
 from needlework.evaluation.vllm_server import API_KEY_ENV, vllm_server
 from needlework.examples import write_examples
 from needlework.llm.generator import Generator, GeneratorError
+from tests.security.listening import listening
 
 _LENGTH = 900
 _NEW = 10
@@ -196,6 +198,11 @@ def test_a_prompt_that_is_too_long_is_refused_in_the_servers_own_words(
     with pytest.raises(RuntimeError, match="have no answer"):
         _ask(served, "base", corpus, tmp_path / "plain.jsonl", length=1400)
     assert f"maximum context length is {_LENGTH + _NEW} tokens" in capsys.readouterr().err
+
+
+def test_it_listens_on_the_loopback_address_alone(served: Served) -> None:
+    (first, *_) = _logged(served.log, "processes").split()
+    assert listening(int(first)) == {("127.0.0.1", urlsplit(served.url).port)}
 
 
 def test_it_wants_its_key(

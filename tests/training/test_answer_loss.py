@@ -115,7 +115,8 @@ from needlework.training.answer_loss import AnswerLossTrainer
 
 def peak():
     # of this program alone: getrusage counts what started it, too (the tests, by then large)
-    return 1024 * int(re.search(r"VmHWM:[^0-9]*([0-9]+) kB", Path("/proc/self/status").read_text())[1])
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:[^0-9]*([0-9]+) kB", status)[1])
 
 def row(start, end):
     ids = torch.randint(0, 128_256, (8192,)).tolist()

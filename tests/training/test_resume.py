@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from needlework import models
 from needlework.provenance import file_hash
-from needlework.training.checkpoints import SaveByTime, newest, save_steps
+from needlework.training.checkpoints import RecordFiles, SaveByTime, newest, save_steps
 from tests.training.trainings import ADAPTER, command, environment, losses, of_the_training, record
 
 Train = Callable[..., Path]
@@ -32,6 +33,35 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").touch()
     (tmp_path / "checkpoint-12").mkdir()  # killed while it was written
     assert newest(tmp_path) == tmp_path / "checkpoint-10"
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("optimizer.bin", lambda old: old[:-1]),
+        ("adapter_model.safetensors", lambda old: bytes([old[0] ^ 1]) + old[1:]),
+        ("adapter_model.safetensors", lambda old: None),
+        ("files.json", lambda old: old[:-3]),
+    ],
+)
+def test_a_damaged_checkpoint_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, damage: Callable[..., Any]
+) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    for step in (2, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in ("adapter_model.safetensors", "optimizer.bin", "trainer_state.json"):
+            (folder / name).write_bytes(f"{name} of step {step}".encode())
+        RecordFiles().on_save(args, TrainerState(global_step=step), TrainerControl())
+    assert newest(tmp_path) == tmp_path / "checkpoint-10"
+    damaged = tmp_path / "checkpoint-10" / file
+    content = damage(damaged.read_bytes())
+    damaged.unlink()
+    if content is not None:
+        damaged.write_bytes(content)
+    assert newest(tmp_path) == tmp_path / "checkpoint-2"
+    assert "checkpoint-10 is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

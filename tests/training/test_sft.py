@@ -25,6 +25,7 @@ from needlework.training.rows import chosen, rows_of
 from needlework.training.settings import SftSettings
 from needlework.training.throughput import training_flops
 from needlework.training.trainer import Place, make_trainer
+from tests.listing import names
 from tests.training.trainings import (
     ADAPTER,
     LENGTH,
@@ -88,7 +89,7 @@ def test_the_loss_falls(trained: Train) -> None:
 
 
 def test_the_adapter_is_all_that_was_trained(tiny_base: models.Base, plain: Path) -> None:
-    assert sorted(path.name for path in plain.iterdir()) == [
+    assert names(plain) == [
         "adapter_config.json", ADAPTER, "log.jsonl", "training.json",
     ]  # fmt: skip
     found = weights(plain)

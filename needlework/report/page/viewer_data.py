@@ -6,12 +6,12 @@ left out is said.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from needlework import stored
 from needlework.evaluation.metrics import judge, main_metric, metrics_for
 from needlework.examples import Document, Example, citation, iter_examples
 from needlework.layout import Run
@@ -64,7 +64,7 @@ def _task(results: Path, study: Study, task: str) -> dict[str, Any]:
     own = [run for run in runs(study) if run.task == task]
     rows = {run: _predictions(results, run, {e.id for e in examples}) for run in own}
     traced = {
-        model: json.loads(file.read_text(encoding="utf-8"))
+        model: stored.read_json(file)
         for model in study.models
         if (file := results / "attention" / model / f"{task}.json").is_file()
     }
@@ -83,9 +83,8 @@ def _task(results: Path, study: Study, task: str) -> dict[str, Any]:
 
 def _predictions(results: Path, run: Run, wanted: set[str]) -> dict[str, dict[str, Any]]:
     folder = results / "predictions" / run.model / run.task / run.variant / f"seed{run.seed}"
-    with (folder / "plain.jsonl").open(encoding="utf-8") as file:
-        rows = map(json.loads, file)
-        return {row["id"]: row for row in rows if row["id"] in wanted}
+    rows = stored.read_rows(folder / "plain.jsonl")
+    return {row["id"]: row for row in rows if row["id"] in wanted}
 
 
 def _lines(path: Path) -> int:

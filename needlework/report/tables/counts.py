@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from needlework import stored
 from needlework.layout import Run
 from needlework.report.tables.extracts import PAIR, decisive
 from needlework.report.tables.head_table import Probed
@@ -64,7 +64,7 @@ def _counted(
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = stored.read_json(path)
     return content
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from needlework import stored
 from needlework.study.runs import own_tasks
 from needlework.study.sections import Study
 
@@ -34,7 +34,7 @@ def generation_table(results: Path, study: Study) -> pd.DataFrame:
             path = results / "generations" / task / f"{kind}.json"
             if not path.is_file():  # no language model was asked
                 continue
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = stored.read_json(path)
             failed = record["asked"] - record["kept"]
             rows.append(
                 {"task": task, "failed": failed}

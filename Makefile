@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install install-extras install-browser demo test test-slow lint format schema lock bench-demo bench-data bench-heads bench-training bench-evaluation bench-client bench-report unlock clean
+.PHONY: help install install-extras install-browser demo test test-slurm test-faults test-slow lint format schema lock bench-demo bench-data bench-heads bench-training bench-evaluation bench-client bench-report unlock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -38,7 +38,14 @@ demo: $(INSTALLED) ## run the default study; prints where its report is
 	@echo "The report: $(CURDIR)/results/demo/report.html"
 
 test: $(INSTALLED) ## run the tests, with a small study end to end
-	python -m pytest -m "not slow"
+	python -m pytest -m "not slow and not slurm and not faults"
+
+test-slurm: $(INSTALLED) ## run a study on a Slurm of its own, as root; adds Debian's Slurm packages
+	command -v slurmctld slurmd sbatch munged >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends slurmctld slurmd slurm-client munge; }
+	python -m pytest -m slurm tests/slurm
+
+test-faults: $(INSTALLED) ## kill, fill, cut and stall every stage of a study; a quarter of an hour
+	python -m pytest -m faults tests/faults -s
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	python -m pytest -m slow

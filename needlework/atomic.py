@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def atomic_path(path: Path | str, *, recorded: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept, because matplotlib and safetensors choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    _clear(path)
     try:
         yield temporary
         put(temporary, path, recorded=recorded)
@@ -44,6 +46,24 @@ def atomic_path(path: Path | str, *, recorded: bool = True) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Take away what writers of the file left that were killed: one job at a time writes a file."""
+    for left in path.parent.glob(f".{escape(path.stem)}.*.part{escape(path.suffix)}"):
+        process = left.name.removeprefix(f".{path.stem}.").partition(".")[0]
+        if process.isdecimal() and not _runs(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def put(temporary: Path, path: Path, *, recorded: bool = True) -> None:

@@ -7,12 +7,16 @@ written, byte for byte. A file without one passes: it is the user's own.
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from needlework.atomic import record_of, sha256
+
+_SKEW = 2.0  # seconds by which clocks of one network may differ
 
 
 class Damaged(ValueError):
@@ -43,8 +47,31 @@ def check(path: Path | str) -> Path:
 def recorded_files(folder: Path) -> Iterator[Path]:
     """The files of a folder, and of those below, that have a record."""
     for record in sorted(folder.rglob(".sha256/*")):
-        if not record.name.startswith("."):
-            yield record.parent.parent / record.name
+        path = record.parent.parent / record.name
+        if path.is_file():  # Snakemake takes away the outputs of failed jobs, but no records
+            yield path
+
+
+def from_the_future(folder: Path) -> tuple[list[Path], float]:
+    """The files of a folder, and of those below, that are newer than now, and by how much at most.
+
+    They were written before a clock was set back. Snakemake takes what is made from them, now, for
+    older than they are.
+
+    Returns:
+        the files, and the seconds between now and the newest (0.0 where there is none).
+    """
+    now = time.time()
+    times = {path: path.stat().st_mtime for path in folder.rglob("*") if path.is_file()}
+    ahead = {path: at - now for path, at in times.items() if at > now + _SKEW}
+    return sorted(ahead), max(ahead.values(), default=0.0)
+
+
+def set_back(files: Iterable[Path], seconds: float) -> None:
+    """Give files times that are so much earlier: their order in time stays."""
+    for path in files:
+        earlier = path.stat().st_mtime_ns - round(seconds * 1e9)
+        os.utime(path, ns=(earlier, earlier))
 
 
 def read_text(path: Path | str) -> str:

@@ -15,11 +15,10 @@ from needlework.examples import iter_examples
 from needlework.rendering.room import Room
 from needlework.synthesis.building import Builder
 from needlework.synthesis.dataset import write_dataset
+from needlework.synthesis.generated import read_rewrites, read_written
 from needlework.synthesis.leaks import EvaluationData
 from needlework.synthesis.names import possible_names
-from needlework.synthesis.rewriting import read_rewrites
 from needlework.synthesis.variants import Materials
-from needlework.synthesis.writing import read_written
 
 
 def main() -> None:

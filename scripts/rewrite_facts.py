@@ -20,7 +20,8 @@ from needlework.llm.client import Client
 from needlework.llm.connection import add_text_flags, connected
 from needlework.llm.generator import Generator
 from needlework.progress import say, ticks
-from needlework.synthesis.rewriting import Rewrite, rewrite_all, rewriting_report
+from needlework.synthesis.generated import Rewrite
+from needlework.synthesis.rewriting import rewrite_all, rewriting_report
 
 
 def main() -> None:
@@ -41,7 +42,9 @@ async def _rewrite(
     failures = args.report.with_name("rewrites.failures.jsonl")
     each = ticks("rewrites", len(examples))
     cache = ResponseCache(args.cache)
-    async with Client(generator, cache, failures=failures, each=each, say=say) as client:
+    async with Client(
+        generator, cache, failures=failures, each=each, say=say, timeout=args.timeout
+    ) as client:
         rewrites = await rewrite_all(client, examples, attempts=args.attempts, seed=args.seed)
     return rewrites, client.usage()
 

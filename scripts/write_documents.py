@@ -19,7 +19,8 @@ from needlework.llm.client import Client
 from needlework.llm.connection import add_text_flags, connected
 from needlework.llm.generator import Generator
 from needlework.progress import say, ticks
-from needlework.synthesis.writing import Written, topics, write_documents, writing_report
+from needlework.synthesis.generated import Written
+from needlework.synthesis.writing import topics, write_documents, writing_report
 
 
 def main() -> None:
@@ -41,7 +42,9 @@ async def _write(
     failures = args.report.with_name("documents.failures.jsonl")
     each = ticks("documents", len(wanted))
     cache = ResponseCache(args.cache)
-    async with Client(generator, cache, failures=failures, each=each, say=say) as client:
+    async with Client(
+        generator, cache, failures=failures, each=each, say=say, timeout=args.timeout
+    ) as client:
         written = await write_documents(
             client, wanted, max_tokens=args.document_tokens, seed=args.seed
         )

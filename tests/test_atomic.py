@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,11 @@ def test_a_killed_writer_leaves_the_older_file(tmp_path: Path) -> None:
     )
     assert killed.returncode == 9
     assert path.read_text() == "old"
+    assert len(names(tmp_path)) == 2
+    other = tmp_path / f".scores.{os.getpid()}.part.json"  # of another file
+    other.touch()
+    write_text(path, "new")  # whoever writes next takes away what was left
+    assert names(tmp_path) == [other.name, "scores.csv"]
 
 
 @pytest.mark.parametrize("name", ["head.png", "adapter_model.safetensors", "report.html", "plain"])

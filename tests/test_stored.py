@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,18 @@ def test_a_failed_writer_leaves_the_older_file_and_its_record(rows: Path) -> Non
     with pytest.raises(ZeroDivisionError), atomic_path(rows) as part:
         part.write_text(str(1 / 0))
     assert len(stored.read_rows(rows)) == 2
+
+
+def test_files_from_the_future_keep_their_order(tmp_path: Path, rows: Path) -> None:
+    now = time.time()
+    files = [tmp_path / name for name in ("b.csv", "a.csv")]
+    for hours, path in enumerate(files, start=5):
+        path.touch()
+        os.utime(path, (now, now + 3600 * hours))
+    found, seconds = stored.from_the_future(tmp_path)
+    assert found == sorted(files)  # not rows, which is of now
+    assert seconds == pytest.approx(6 * 3600, abs=60)
+    stored.set_back(found, seconds)
+    assert stored.from_the_future(tmp_path) == ([], 0.0)
+    earlier, later = (path.stat().st_mtime for path in files)
+    assert later - earlier == pytest.approx(3600, abs=0.01)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from needlework.llm.generator import Generator
-from needlework.llm.local_server import local_server
+from needlework.llm.local_server import API_KEY_ENV, local_server
 
 
 def add_generator_flags(parser: ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def add_generator_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, required=True)
     parser.add_argument("--max-tokens", type=int, required=True, help="longest rewrite")
     parser.add_argument("--concurrency", type=int, required=True, help="requests at a time")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds (%(default)s)")
     parser.add_argument("--batch-api", action="store_true", help="ask through the Batch API")
     parser.add_argument("--requests-per-minute", type=int, help="at most")
     parser.add_argument("--tokens-per-minute", type=int, help="at most")
@@ -42,7 +43,7 @@ def generator_of(args: Namespace, url: str | None, gguf: Path | None) -> Generat
         base_url=url or args.base_url or "",
         model=args.model,
         identity=f"embedded:{gguf.name}" if gguf else args.base_url,
-        api_key_env=args.api_key_env,
+        api_key_env=API_KEY_ENV if gguf else args.api_key_env,
         temperature=args.temperature,
         max_tokens=args.max_tokens,
         concurrency=args.concurrency,

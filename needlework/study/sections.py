@@ -44,6 +44,11 @@ class GeneratorSection(Section):
     concurrency: Count = Field(
         4, description="Requests at the same time, at most; fewer while the server refuses. Ours."
     )
+    timeout: Annotated[Number, Field(gt=0)] = Field(
+        600.0,
+        description="Seconds for one try of a request: a server that stalls is asked again then. "
+        "Ours: long enough for a server that computes other requests first.",
+    )
     documents: Count | None = Field(
         None,
         description="Distractors that are written for contexts of the level high, at most, for "

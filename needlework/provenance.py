@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -51,31 +51,41 @@ def derived_seed(*parts: Any) -> int:
     return int(value_hash(list(parts))[:16], 16) >> 1
 
 
-def source_fingerprint(script: Path | str, package: Path | str) -> str:
-    """Hash of a script and of every module of `package` that it imports, directly or not.
+def source_fingerprint(script: Path | str, package: Path | str) -> dict[str, str]:
+    """Hashes of a script and of what it imports of `package`, directly or not, room by room.
+
+    A room is a module or a folder directly in `package`; `package` is its __init__.py.
 
     Imports inside functions count; a data file beside a module (a template), or in a folder of
     data beside it, counts with the module's folder, unless that is the package's own. Snakemake
     tracks neither, so rules carry this as a parameter: editing the report must not retrain a
-    model; editing the trainer must.
+    model; editing the trainer must. Room by room, so that a dry run can say which code changed.
 
     Args:
         script: the file where the search begins.
         package: the folder of the package; its name is the first part of the imports followed.
+
+    Returns:
+        16 hexadecimal digits for each file or folder, by its path beside the package.
     """
     package = Path(package).resolve()
     found: set[Path] = set()
+    names: set[str] = set()
     queue = [Path(script).resolve()]
     while queue:
         path = queue.pop()
-        if path not in found:
-            found.add(path)
-            queue += _imported_files(path, package)
+        found.add(path)
+        new = set(_imported_names(path, _stamp(path), package)) - names
+        names |= new
+        queue += {file for name in new for file in _module_files(name, package)} - found
     for folder in {path.parent for path in found if package in path.parent.parents}:
         found.update(_data_files(folder))
-    root = package.parent
-    listed = sorted((_relative(path, root), _cached_hash(path, _stamp(path))) for path in found)
-    return value_hash(listed)[:16]
+    rooms: dict[str, list[tuple[str, str]]] = {}
+    for path in sorted(found):
+        name = _relative(path, package.parent)
+        room = "/".join(Path(name).parts[:2])
+        rooms.setdefault(room, []).append((name, _cached_hash(path, _stamp(path))))
+    return {room: value_hash(listed)[:16] for room, listed in rooms.items()}
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
@@ -95,20 +105,12 @@ def _stamp(path: Path) -> int:
     return path.stat().st_mtime_ns
 
 
-@lru_cache
+@cache
 def _cached_hash(path: Path, stamp: int) -> str:
     return file_hash(path)
 
 
-def _imported_files(path: Path, package: Path) -> list[Path]:
-    return [
-        file
-        for name in _imported_names(path, _stamp(path), package)
-        for file in _module_files(name, package)
-    ]
-
-
-@lru_cache
+@cache
 def _imported_names(path: Path, stamp: int, package: Path) -> tuple[str, ...]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):

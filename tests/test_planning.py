@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import shlex
+import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from copy import deepcopy
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from needlework import models
 from needlework.corpora.downloads import load_sources
 from needlework.corpora.tasks import TASKS
 from needlework.planning import flags, load_study
@@ -59,7 +61,9 @@ def test_studies_are_shipped() -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    task = {"train": 1, "validation": 1, "test": 1, "path": "none.jsonl", "passages": str(tmp_path)}
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"title": "Peru", "text": "Lima"}\n', encoding="utf-8")
+    task = {"train": 1, "validation": 1, "test": 1, "path": "none.jsonl", "passages": str(pool)}
     config = deepcopy(_CONFIG) | {"tasks": {"mdqa": task}}
     with pytest.raises(StudyError) as caught:
         load_study(config)
@@ -126,15 +130,17 @@ def test_a_hub_model_is_looked_at_later() -> None:
     assert load_study(_CONFIG | {"models": models, "length": 10**6}).length == 10**6
 
 
-def test_a_model_folder_says_its_positions(tmp_path: Path) -> None:
-    models = {"own": {"source": str(tmp_path)}}
-    assert _problems({"models": models}) == [
+def test_a_model_folder_says_its_positions(tiny_base: models.Base, tmp_path: Path) -> None:
+    own = {"own": {"source": str(tmp_path)}}
+    assert _problems({"models": own}) == [
         f"models.own.source: the model folder {str(tmp_path)!r} has no config.json"
     ]
-    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 512}))
-    (problem,) = _problems({"models": models})
+    shutil.copytree(tiny_base.path, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))
+    (problem,) = _problems({"models": own})
     assert problem.startswith("length: got 2048, above the 512 positions of models.own")
-    assert load_study(_CONFIG | {"models": models, "length": 512}).length == 512
+    assert load_study(_CONFIG | {"models": own, "length": 512}).length == 512
 
 
 def test_a_model_folder_with_a_broken_config_is_named(tmp_path: Path) -> None:

@@ -224,7 +224,12 @@ def _stock(
         bf16=args.dtype == "bfloat16", fp16=args.dtype == "float16", use_cpu=args.device == "cpu",
     )  # fmt: skip
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, args.dtype)),
+        model=AutoModelForCausalLM.from_pretrained(
+            base.path,
+            dtype=getattr(torch, args.dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+        ),
         args=config,
         train_dataset=rows,
         processing_class=tokenizer,

@@ -106,11 +106,13 @@ def _downloaded(source: Source, file: SourceFile, path: Path, expected: str | No
     """Fetch a file to `path`, and return its hash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
+    if part.is_symlink():
+        raise ValueError(f"{part} is a link, and what it points to is not overwritten; remove it")
     if expected is None:
         part.unlink(missing_ok=True)  # nothing could tell whether two halves belong together
     say(f"fetching {file.url} to {path}")
     try:
-        found = _stream(file.url, part)
+        found = _stream(file.url, part, file.bytes)
     except (OSError, http.client.HTTPException) as error:
         raise OSError(
             f"{file.url} could not be fetched ({error or type(error).__name__}). Try again, or "
@@ -128,11 +130,12 @@ def _downloaded(source: Source, file: SourceFile, path: Path, expected: str | No
     return found
 
 
-def _stream(url: str, part: Path) -> str:
+def _stream(url: str, part: Path, most: int | None) -> str:
     """Download what `part` still lacks, and return the SHA-256 of the whole.
 
     Raises:
         OSError: the server refused, or cut the connection before the end.
+        ValueError: it sent more than `most` bytes in all; what came was removed.
     """
     size = part.stat().st_size if part.exists() else 0
     try:
@@ -141,7 +144,7 @@ def _stream(url: str, part: Path) -> str:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not size:
             raise
         part.unlink()  # longer than the file is: it was another one
-        return _stream(url, part)
+        return _stream(url, part, most)
     with response:
         if response.status != http.client.PARTIAL_CONTENT:
             part.unlink(missing_ok=True)
@@ -155,6 +158,10 @@ def _stream(url: str, part: Path) -> str:
             out.seek(0)
             digest = hashlib.file_digest(out, "sha256")
             for chunk in chunks:
+                size += len(chunk)
+                if most is not None and size > most:
+                    part.unlink()
+                    raise ValueError(f"{url} gave more than the {most} bytes that were listed")
                 digest.update(chunk)
                 out.write(chunk)
                 left = left - len(chunk) if left is not None else None
@@ -171,9 +178,12 @@ def _opened(url: str, start: int) -> Any:
 
 
 class _Redirects(HTTPRedirectHandler):
-    def redirect_request(self, *args: Any) -> Request | None:
+    def redirect_request(self, asked: Request, *args: Any) -> Request | None:
         _check_address(args[-1])
-        return super().redirect_request(*args)
+        hosts = [urlsplit(url).hostname for url in (asked.full_url, args[-1])]
+        if hosts[1] in _LOOPBACK and hosts[0] not in _LOOPBACK:
+            raise ValueError(f"{asked.full_url} leads to this machine itself ({args[-1]})")
+        return super().redirect_request(asked, *args)
 
 
 def _check_address(url: str) -> None:

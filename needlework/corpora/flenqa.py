@@ -7,14 +7,14 @@ to fill a length, and nothing is cut. The prompts are among the rendering's styl
 
 from __future__ import annotations
 
-import json
 import random
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from needlework import given
+from needlework.corpora.archives import only_member
 from needlework.corpora.corpus import Corpus, dealt
 from needlework.examples import Document, Example, Needle
 from needlework.provenance import derived_seed, file_hash
@@ -23,6 +23,8 @@ from needlework.rendering.room import Room
 TASK = "flenqa"
 DATASETS = {"Simplified RuleTaker": "ruletaker", "PIR": "pir", "MonoRel": "monorel"}
 """The three tasks as the files name them, and as their prompt styles do."""
+
+_LARGEST = 2**30  # bytes; the published file has a tenth of them
 
 _KEYS = {
     "global_sample_id", "sample_id", "label", "dataset", "facts", "rule", "statement",
@@ -103,18 +105,15 @@ def key_texts(row: Row) -> list[str]:
 
 
 def _read(path: Path) -> list[Row]:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(archive.namelist()[0]).decode("utf-8")
-    else:
-        text = path.read_text(encoding="utf-8")
+    text = only_member(path) if path.suffix == ".zip" else given.read_text(path, _LARGEST)
     try:
         if text.lstrip().startswith("["):
-            rows: list[Row] = json.loads(text)
+            rows: list[Row] = given.json_value(text, str(path))
         else:
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: {error}; expected JSON lines or a JSON list") from error
+            lines = enumerate(text.split("\n"), start=1)
+            rows = [given.json_value(x, f"{path}, line {n}") for n, x in lines if x.strip()]
+    except ValueError as error:
+        raise ValueError(f"{error}; expected JSON lines or a JSON list") from error
     for number, row in enumerate(rows):
         _check(row, f"{path}, row {number}")
     return rows

@@ -8,13 +8,12 @@ the document's index from 0, `start` and `end`, and what else a needle has), `fa
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 
 from needlework.corpora.corpus import Corpus, arranged, dealt
 from needlework.examples import Document, Example, Fact, Needle
+from needlework.given import json_value, lines, short, shown
 from needlework.provenance import derived_seed, file_hash
 from needlework.rendering.room import Room
 
@@ -160,22 +160,45 @@ def _split_of(rows: Sequence[_Row], seed: int, path: Path) -> dict[str, str]:
 
 
 def _read(path: Path, seed: int) -> list[_Row]:
-    rows = []
+    given = list(_parsed(path))
     source = {"corpus": path.name, "sha256": file_hash(path), "seed": seed}
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(_row(json.loads(line), number, source))
-            except ValueError as error:  # of JSON, of a record, or of ours
-                raise ValueError(f"{path}, row {number}: {_reason(error)}") from error
-    ids = Counter(row.example.source["id"] for row in rows)
-    twice = [name for name, number in ids.items() if number > 1]
-    if twice:
-        raise ValueError(f"{path}: two rows have the id {twice[0]!r}; give each its own")
+    numbers: dict[str, int] = {}
+    rows = []
+    for number, value in given:
+        row = _checked(path, number, value, source)
+        name = row.example.source["id"]
+        if numbers.setdefault(name, number) != number:
+            raise ValueError(
+                f"{path}: two rows have the id {shown(name)}, {numbers[name]} and {number}; give "
+                "each its own"
+            )
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"{path} has no row; expected one JSON object a line")
     return rows
+
+
+def check_beginning(path: Path, rows: int = 20) -> None:
+    """Check the first rows of such a file: what is wrong with all of them is seen at once.
+
+    Raises:
+        ValueError: as `read_questions` does.
+    """
+    found = [_checked(path, n, value, {}) for n, value in islice(_parsed(path), rows)]
+    if not found:
+        raise ValueError(f"{path} has no row; expected one JSON object a line")
+
+
+def _parsed(path: Path) -> Iterator[tuple[int, Any]]:
+    for number, line in lines(path):
+        yield number, json_value(line, f"{path}, row {number}")
+
+
+def _checked(path: Path, number: int, value: Any, source: Mapping[str, Any]) -> _Row:
+    try:
+        return _row(value, number, source)
+    except ValueError as error:  # of a record, or of ours
+        raise ValueError(short(f"{path}, row {number}: {_reason(error)}")) from error
 
 
 def _reason(error: ValueError) -> str:
@@ -188,13 +211,19 @@ def _reason(error: ValueError) -> str:
 
 def _row(row: Any, number: int, source: Mapping[str, Any]) -> _Row:
     _check_keys(row, _KEYS, ("documents", "question", "answers"), "the row")
+    for key in ("id", "cluster"):
+        if isinstance(row.get(key), (dict, list)):
+            raise ValueError(f"{key} is {shown(row[key])}, takes a text or a number")
     name = str(row.get("id", number))
     split = row.get("split")
     if split not in (None, *SPLITS):
-        raise ValueError(f"the split is {split!r}, takes one of {', '.join(SPLITS)}")
+        raise ValueError(f"the split is {shown(split)}, takes one of {', '.join(SPLITS)}")
     answers = [row["answers"]] if isinstance(row["answers"], str) else row["answers"]
     if not isinstance(answers, list) or not answers or not all(isinstance(a, str) for a in answers):
-        raise ValueError(f"answers is {answers!r}, takes a text or a list of texts")
+        raise ValueError(f"answers is {shown(answers)}, takes a text or a list of texts")
+    for key, text in (("question", row["question"]), *(("an answer", each) for each in answers)):
+        if isinstance(text, str) and not text.strip():
+            raise ValueError(f"{key} is {shown(text)}, takes a text with at least one letter")
     documents, marked = _documents(_list(row, "documents"), name)
     if "needles" in row:
         needles = [_needle(needle, documents) for needle in _list(row, "needles")]
@@ -237,9 +266,9 @@ def _documents(given: list[Any], name: str) -> tuple[list[Document], bool]:
 def _needle(given: Any, documents: Sequence[Document]) -> Needle:
     _check_keys(given, tuple(Needle.model_fields), ("document", "start", "end"), "a needle")
     index = given["document"]
-    if not isinstance(index, int) or not 0 <= index < len(documents):
+    if type(index) is not int or not 0 <= index < len(documents):
         raise ValueError(
-            f"a needle is in the document {index!r}; takes the index of one of the "
+            f"a needle is in the document {shown(index)}; takes the index of one of the "
             f"{len(documents)} documents, from 0"
         )
     return Needle(**{"role": "answer", **given, "document": documents[index].id})
@@ -250,20 +279,24 @@ def _found(documents: Sequence[Document], answers: Sequence[str], marked: bool) 
     searched = [document for document in documents if document.gold or not marked]
     where = "the gold documents" if marked else "the documents"
     for answer in answers:
-        pattern = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
-        places = [(d, m) for d in searched for m in pattern.finditer(d.text) if answer]
+        holding = [document for document in searched if answer in document.text]
+        places = [
+            (document, match)
+            for document in holding
+            for match in re.finditer(rf"(?<!\w){re.escape(answer)}(?!\w)", document.text)
+        ]
         if len(places) > 1:
             raise ValueError(
-                f"the answer {answer!r} stands {len(places)} times in {where}; say which it is "
-                "in `needles`: [{document, start, end}], and mark other documents `gold` that "
-                "hold it"
+                f"the answer {shown(answer)} stands {len(places)} times in {where}; say which "
+                "it is in `needles`: [{document, start, end}], and mark other documents `gold` "
+                "that hold it"
             )
         if places:
             document, match = places[0]
             return Needle(document=document.id, start=match.start(), end=match.end(), role="answer")
     raise ValueError(
-        f"none of the answers {list(answers)} stands in {where} as it is; correct it, or say "
-        "where it is in `needles`: [{document, start, end}] ([] if it is not in a text, with "
+        f"none of the answers {shown(list(answers))} stands in {where} as it is; correct it, or "
+        "say where it is in `needles`: [{document, start, end}] ([] if it is not in a text, with "
         "`gold` documents marked)"
     )
 
@@ -271,18 +304,18 @@ def _found(documents: Sequence[Document], answers: Sequence[str], marked: bool) 
 def _list(row: Mapping[str, Any], key: str) -> list[Any]:
     given = row.get(key, [])
     if not isinstance(given, list):
-        raise ValueError(f"{key} is {given!r}, takes a list")
+        raise ValueError(f"{key} is {shown(given)}, takes a list")
     return given
 
 
 def _check_keys(given: Any, known: Sequence[str], needed: Iterable[str], what: str) -> None:
     if not isinstance(given, dict):
-        raise ValueError(f"{what} is {given!r}, takes an object with {', '.join(known)}")
+        raise ValueError(f"{what} is {shown(given)}, takes an object with {', '.join(known)}")
     for key in given:
         if key not in known:
             near = get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ValueError(f"{what} has the unknown key {key!r}; {hint}")
+            raise ValueError(f"{what} has the unknown key {shown(key)}; {hint}")
     missing = [key for key in needed if key not in given]
     if missing:
         raise ValueError(f"{what} lacks {', '.join(missing)}")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from needlework import given
 from needlework.corpora.natural_questions import find_answer
-from needlework.corpora.passages import json_lines, open_text
 from needlework.text import normalise_answer
 
 # "3hop1__9285_5188_23307": hops, kind, then the single-hop questions that it is composed of.
@@ -127,22 +127,20 @@ def read_rows(path: Path) -> list[Row]:
     """
     rows: list[Row] = []
     lines: dict[str, int] = {}
-    with open_text(path) as file:
-        for number, record in json_lines(path, file):
-            try:
-                row = Row.model_validate(record)
-            except ValidationError as error:
-                reasons = "; ".join(
-                    f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ")
-                    for e in error.errors()
-                )
-                raise ValueError(f"{path}, line {number}: {reasons}") from error
-            # An unanswerable question has the id of its answerable twin.
-            if row.answerable and lines.setdefault(row.id, number) != number:
-                raise ValueError(
-                    f"{path}, line {number}: the id {row.id!r} stands in line {lines[row.id]}"
-                )
-            rows.append(row)
+    for number, record in given.rows(path):
+        try:
+            row = Row.model_validate(record)
+        except ValidationError as error:
+            reasons = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ") for e in error.errors()
+            )
+            raise ValueError(given.short(f"{path}, line {number}: {reasons}")) from error
+        # An unanswerable question has the id of its answerable twin.
+        if row.answerable and lines.setdefault(row.id, number) != number:
+            raise ValueError(
+                f"{path}, line {number}: the id {row.id!r} stands in line {lines[row.id]}"
+            )
+        rows.append(row)
     if not rows:
         raise ValueError(f"{path} holds no row; expected one in each line")
     return rows

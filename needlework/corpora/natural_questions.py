@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from needlework.corpora.passages import json_lines, ngrams, open_text
+from needlework import given
+from needlework.corpora.passages import ngrams
 from needlework.examples import Document
 from needlework.text import normalise_answer
 
@@ -47,8 +48,7 @@ def read_questions(path: Path) -> list[Question]:
         ValueError: a row lacks a question, answers or its one gold passage; the message names the
             file, the line and what is missing.
     """
-    with open_text(path) as file:
-        rows = [(number, _checked(path, number, row)) for number, row in json_lines(path, file)]
+    rows = [(number, _checked(path, number, row)) for number, row in given.rows(path)]
     if not rows:
         raise ValueError(f"{path} holds no question; expected one in each line")
     golds = [next(c for c in row["ctxs"] if c["isgold"]) for _, row in rows]
@@ -74,15 +74,25 @@ def read_questions(path: Path) -> list[Question]:
 def _checked(path: Path, number: int, row: dict[str, Any]) -> dict[str, Any]:
     where = f"{path}, line {number}"
     if not isinstance(row.get("question"), str):
-        raise ValueError(f"{where}: 'question' is {row.get('question')!r}; expected a string")
+        raise ValueError(
+            f"{where}: 'question' is {given.shown(row.get('question'))}; expected a string"
+        )
     answers = row.get("answers")
     if not isinstance(answers, list) or not answers or not all(isinstance(a, str) for a in answers):
-        raise ValueError(f"{where}: 'answers' is {answers!r}; expected at least one string")
+        raise ValueError(
+            f"{where}: 'answers' is {given.shown(answers)}; expected at least one string"
+        )
     contexts = row.get("ctxs")
     if not isinstance(contexts, list) or not all(
-        isinstance(c, dict) and {"title", "text", "isgold"} <= c.keys() for c in contexts
+        isinstance(c, dict)
+        and "isgold" in c
+        and all(isinstance(c.get(key), str) for key in ("title", "text"))
+        for c in contexts
     ):
-        raise ValueError(f"{where}: 'ctxs' is no list of objects with title, text and isgold")
+        raise ValueError(
+            f"{where}: 'ctxs' is no list of objects with title, text and isgold; the first two "
+            "are strings"
+        )
     number_gold = sum(bool(context["isgold"]) for context in contexts)
     if number_gold != 1:
         raise ValueError(f"{where}: {number_gold} of 'ctxs' are gold; expected one")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from needlework import given
 from needlework.examples import Document
 from needlework.text import normalise_answer, padded
 
@@ -74,66 +73,55 @@ def read_passages(path: Path | str) -> Passages:
     path = Path(path)
     rows: dict[str, Row] = {}
     seen: set[tuple[str, str]] = set()
-    with open_text(path) as file:
-        for number, record in _table(file) if ".tsv" in path.suffixes else json_lines(path, file):
-            if inside := _of_question(record):
-                for place, (title, text) in enumerate(inside):
-                    if (title, text) not in seen and str(text).strip():
-                        seen.add((title, text))
-                        passage = {"id": f"{number}.{place}", "title": title, "text": text}
-                        rows[passage["id"]] = _row(path, number, passage)
-                continue
-            row = _row(path, number, record)
-            if row[0] in rows:
-                raise ValueError(f"{path}, line {number}: a second passage has the id {row[0]!r}")
-            rows[row[0]] = row
+    for number, record in _table(path) if ".tsv" in path.suffixes else given.rows(path):
+        if inside := _of_question(path, number, record):
+            for place, (title, text) in enumerate(inside):
+                if (title, text) not in seen and str(text).strip():
+                    seen.add((title, text))
+                    passage = {"id": f"{number}.{place}", "title": title, "text": text}
+                    rows[passage["id"]] = _row(path, number, passage)
+            continue
+        row = _row(path, number, record)
+        if row[0] in rows:
+            name = given.shown(row[0])
+            raise ValueError(f"{path}, line {number}: a second passage has the id {name}")
+        rows[row[0]] = row
     if not rows:
         raise ValueError(f"{path} holds no passage; expected one in each line")
     return Passages(rows.values())
 
 
-def open_text(path: Path) -> TextIO:
-    """A text file to read, gzipped where its name ends in .gz."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    numbered = given.all_lines(path)
+    reader = csv.DictReader((line for _, line in numbered), delimiter="\t")
+    try:
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num + 1}: not a table: {error}") from error
 
 
-def json_lines(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The object of each line with the line's number; empty lines are passed over.
-
-    Raises:
-        ValueError: a line is no JSON object; the message names the file and the line.
-    """
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: expected a JSON object, found {line[:40]!r}")
-        yield number, record
-
-
-def _table(file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(file, delimiter="\t")
-    return ((reader.line_num, record) for record in reader)
-
-
-def _of_question(record: dict[str, Any]) -> list[tuple[Any, Any]]:
+def _of_question(path: Path, number: int, record: dict[str, Any]) -> list[tuple[Any, Any]]:
     """Titles and texts of the passages that stand beside a question; none of another record."""
     found = record.get("ctxs") or record.get("paragraphs") or []
-    return [(each.get("title"), each.get("text", each.get("paragraph_text"))) for each in found]
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(
+            f"{path}, line {number}: the passages are {given.shown(found)}; expected a list of "
+            "objects with title and text"
+        )
+    inside = [(each.get("title"), each.get("text", each.get("paragraph_text"))) for each in found]
+    for title, text in inside:
+        if not isinstance(title, str) or not isinstance(text, str):
+            _row(path, number, {"title": title, "text": text})
+    return inside
 
 
 def _row(path: Path, number: int, record: dict[str, Any]) -> Row:
     for key in ("title", "text"):
         if not isinstance(record.get(key), str):
             raise ValueError(
-                f"{path}, line {number}: {key!r} is {record.get(key)!r}; a passage takes a "
-                "'title' and a 'text', both strings"
+                f"{path}, line {number}: {key!r} is {given.shown(record.get(key))}; a passage "
+                "takes a 'title' and a 'text', both strings"
             )
     if not record["text"].strip():
         raise ValueError(f"{path}, line {number}: the text is empty; remove the line")

@@ -86,8 +86,10 @@ def _contriever(passages: Passages, name: str, threads: int) -> Rank:
     from transformers import AutoModel, AutoTokenizer
 
     torch.set_num_threads(threads)
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    model = AutoModel.from_pretrained(name, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    model = AutoModel.from_pretrained(
+        name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    ).eval()
     index = _encoded(model, tokenizer, passages.texts())
 
     def rank(queries: Sequence[str], k: int) -> list[list[int]]:

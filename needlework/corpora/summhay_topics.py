@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+from needlework import given
 from needlework.corpora.alignment import Window, align, sentences
 from needlework.examples import Document
 from needlework.provenance import file_hash
@@ -81,8 +81,15 @@ def read_topic(path: Path) -> Topic:
         ValueError: the file is not JSON or lacks a key, an id stands twice, or an article is
             listed for an insight that is not there.
     """
+    expected = (
+        "expected a topic of SummHay: an object with topic_id, topic, subtopics (with insights) "
+        "and documents"
+    )
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = given.read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {expected}") from error
+    try:
         subtopics = [
             Subtopic(
                 s["subtopic_id"],
@@ -107,12 +114,9 @@ def read_topic(path: Path) -> Topic:
         topic = Topic(
             raw["topic_id"], raw["topic"], path.name, file_hash(path), subtopics, articles
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         what = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(
-            f"{path}: {what}; expected a topic of SummHay: an object with topic_id, topic, "
-            "subtopics (with insights) and documents"
-        ) from error
+        raise ValueError(given.short(f"{path}: {what}; {expected}")) from error
     _check(path, topic, insights)
     return topic
 

@@ -19,6 +19,7 @@ from needlework.study.runs import (
     recipe,
     runs,
     scored_runs,
+    trained_variants,
     tuned_runs,
 )
 from needlework.study.sections import Study
@@ -37,7 +38,8 @@ class Estimate:
         seconds: by stage, of the models whose size is known.
         longest: by model, the seconds of its longest training.
         disk: bytes by folder of the results; "checkpoints" are there only while models train.
-        unknown: models whose size nothing on this machine says; their time is not counted.
+        unknown: models whose size nothing on this machine says, or of which modules are tuned that
+            are not counted; their time is left out.
         hosted: by model that is tuned elsewhere, the tokens that are trained there.
         jobs: trainings at the same time.
     """
@@ -62,7 +64,7 @@ def estimate(study: Study, jobs: int | None = None) -> Estimate:
         jobs: trainings that run at the same time, each with a checkpoint; None: one.
     """
     local = {name: _shape(study, name) for name, m in study.models.items() if m.hosted is None}
-    shapes = {name: shape for name, shape in local.items() if shape is not None}
+    shapes = {name: shape for name, shape in local.items() if shape and _counted(study, shape)}
     machine = Machine.of(study)
     stages: dict[str, tuple[list[Run], Callable[[Study, Run], Iterator[Work]]]] = {
         "heads": (scored_runs(study), work.heads),
@@ -96,10 +98,17 @@ def estimate(study: Study, jobs: int | None = None) -> Estimate:
             for name in dict.fromkeys(run.model for run in trained)
         },
         disk=disk(study, shapes, jobs or 1),
-        unknown=[name for name, shape in local.items() if shape is None],
+        unknown=[name for name in local if name not in shapes],
         hosted={name: _hosted_tokens(study, name) for name in study.models if name not in local},
         jobs=jobs or 1,
     )
+
+
+def _counted(study: Study, shape: Shape) -> bool:
+    """Whether all modules that the study tunes are linear maps whose size a shape tells."""
+    recipes = [recipe(study, variant).training for variant in trained_variants(study)]
+    named = [t.target_modules for t in recipes if not isinstance(t.target_modules, str)]
+    return {name.rpartition(".")[2] for names in named for name in names} <= set(shape.projections)
 
 
 def _shape(study: Study, name: str) -> Shape | None:

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server for a GGUF model, inside this process: no key, no network.
+"""An OpenAI-compatible server for a GGUF model, inside this process: no account, no network.
 
 Two runs may differ in their texts, though their seeds are equal: llama.cpp serves several requests
 in one batch, and a sum's last bits depend on what else is in the batch. `ResponseCache` is what
@@ -13,12 +13,18 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from needlework.llm.keys import key_in_environment
+
+API_KEY_ENV = "NEEDLEWORK_LOCAL_KEY"
+
 
 @contextmanager
 def local_server(
     model: Path, *, threads: int, parallel: int = 4, context: int = 2048
 ) -> Iterator[str]:
     """Serve `model` on a free port of the loopback address while the block runs.
+
+    Meanwhile the environment variable `API_KEY_ENV` holds the server's key, drawn for it.
 
     Requests must have ended, or been cancelled, when the block ends, as they are after
     `asyncio.run`: llama.cpp waits for connections that still expect an answer. Its errors go to
@@ -47,6 +53,7 @@ def local_server(
     params.model_alias = {model.name}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
+    params.cors_origins = ""  # no page in a browser; by default any, with its credentials
     params.n_parallel = parallel
     params.n_ctx = context * parallel  # the slots share it
     params.cpuparams.n_threads = threads
@@ -55,25 +62,27 @@ def local_server(
     # By default up to 8 GiB of past prompts' states stay in memory; a generator hardly ever asks a
     # prompt again. What a prompt shares with its slot's last one is reused all the same.
     params.cache_ram_mib = 0
-    try:
-        server = xllamacpp.Server(params)
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"{model}: llama.cpp could not serve this file of {model.stat().st_size} bytes; its "
-            "lines on standard error say why. If it is not a whole GGUF file, download it again; "
-            "if memory is short, lower `parallel` or `context`."
-        ) from error
-    try:
-        _wait_for_loop(server.listening_address)
-        yield f"{server.listening_address}/v1"
-    finally:
-        del server  # the server has no stop(): it ends with its last reference
+    with key_in_environment(API_KEY_ENV) as key:
+        params.api_keys = [key]
+        try:
+            server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"{model}: llama.cpp could not serve this file of {model.stat().st_size} bytes; "
+                "its lines on standard error say why. If it is not a whole GGUF file, download it "
+                "again; if memory is short, lower `parallel` or `context`."
+            ) from error
+        try:
+            _wait_for_loop(server.listening_address, key)
+            yield f"{server.listening_address}/v1"
+        finally:
+            del server  # the server has no stop(): it ends with its last reference
 
 
-def _wait_for_loop(address: str) -> None:
+def _wait_for_loop(address: str, key: str) -> None:
     # llama.cpp never ends if it is stopped before its main loop runs, as when every answer is in
     # the cache. Only the loop can answer /slots.
     connection = HTTPConnection(urlsplit(address).netloc)
-    connection.request("GET", "/slots")
+    connection.request("GET", "/slots", headers={"Authorization": f"Bearer {key}"})
     connection.getresponse().read()
     connection.close()

@@ -6,6 +6,7 @@ openai's exceptions holds its request, and with it the key.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from needlework.llm.generator import Generator, GeneratorError
+from needlework.llm.keys import scrubbed
 from needlework.llm.retry_after import seconds_to_wait
 
 if TYPE_CHECKING:  # openai takes most of a second to import; a run from the cache needs none of it
@@ -27,7 +29,7 @@ _FIXES = {
     500: f"The server itself failed, several times; see its log. {AGAIN}",
 }
 _PASSING = {408, 409, 425, 429}
-_SHORTEST_SECRET = 8  # a shorter "key" is a word such as EMPTY, which may be part of any text
+_TALKING = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")  # loggers of the libraries below
 
 
 class Trouble(NamedTuple):
@@ -130,10 +132,7 @@ class Transport:
 
     def scrubbed(self, text: str) -> str:
         """`text` without the key: some servers repeat it."""
-        key = self._api.api_key
-        if self.settings.api_key_env is None or len(key) < _SHORTEST_SECRET:
-            return text
-        return text.replace(key, "<key>")
+        return text if self.settings.api_key_env is None else scrubbed(text, self._api.api_key)
 
     def error(self, why: str, fix: str) -> GeneratorError:
         """An error that names the server."""
@@ -155,6 +154,9 @@ class Transport:
     def _api(self) -> openai.AsyncOpenAI:
         import openai
 
+        # Their debug lines show headers as the server sent them, and some servers repeat the key.
+        for name in _TALKING:
+            logging.getLogger(name).setLevel(logging.WARNING)
         # A cluster's proxy cannot reach this machine's loopback address.
         local = urlsplit(self.settings.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
         return openai.AsyncOpenAI(

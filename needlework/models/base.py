@@ -6,6 +6,7 @@ that record, so that all of them run the same weights, RoPE base and window.
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -87,15 +88,15 @@ def kind_of(source: str) -> Kind:
     """
     if source in BUNDLED:
         return "bundled"
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         return "folder"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith((".", "/")):
         return "hub"
-    near = get_close_matches(source, BUNDLED, n=1)
+    near = get_close_matches(source[:80], BUNDLED, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"{source!r} is no bundled model ({', '.join(BUNDLED)}), no folder that exists, and no "
-        f"hub id of the form owner/name.{hint}"
+        f"{shown(source)} is no bundled model ({', '.join(BUNDLED)}), no folder that exists, and "
+        f"no hub id of the form owner/name.{hint}"
     )
 
 

@@ -27,7 +27,9 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base.path)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        base.path, trust_remote_code=False
+    )
     if not tokenizer.is_fast:
         raise ValueError(f"{base.source!r} has no fast tokenizer; needle spans need its offsets")
     if tokenizer.pad_token is None:
@@ -63,6 +65,7 @@ def load_model(
         # Left to itself, transformers takes sdpa, or eager for the few models that know no sdpa.
         attn_implementation=None if attention == "auto" or chosen == "sdpa" else chosen,
         use_safetensors=True,
+        trust_remote_code=False,
     ).to(device)
     for key, found in reach(model.config.get_text_config()).items():
         if found != getattr(base, key):

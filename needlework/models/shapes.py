@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from needlework.given import read_json
 
 # Decoders of transformers whose layers are q, k, v, o and a gated MLP, and nothing else of size.
 _COUNTED = (
@@ -110,7 +112,8 @@ def shape_of(config: Any) -> Shape:
         )
     needed = ["num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads",
               "vocab_size", *(["head_dim"] if kind in _WIDE_HEADS else [])]  # fmt: skip
-    missing = [key for key in needed if values.get(key) is None]
+    sizes = {key: values.get(key) for key in needed}
+    missing = [key for key, size in sizes.items() if type(size) is not int or size < 1]
     if missing:
         raise ValueError(f"the configuration of this {kind} model lacks {', '.join(missing)}")
     heads = values["num_attention_heads"]
@@ -151,12 +154,12 @@ def known_shape(source: str, revision: str | None = None) -> Shape | None:
     if source in _PUBLISHED:
         return _PUBLISHED[source]
     folder = Path(source)
-    config = folder / "config.json" if folder.is_dir() else _cached_config(source, revision)
-    if config is None or not config.is_file():
+    config = folder / "config.json" if os.path.isdir(folder) else _cached_config(source, revision)
+    if config is None or not os.path.isfile(config):
         return None
     try:
-        return shape_of(json.loads(config.read_text(encoding="utf-8")))
-    except ValueError:
+        return shape_of(read_json(config))
+    except (ValueError, TypeError, AttributeError):  # broken: `models.positions` says how
         return None
 
 

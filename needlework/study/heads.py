@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from needlework.study.values import Count, Section, TrainedVariant
+from needlework.study.values import Count, Draws, Section, TrainedVariant
 
 
 class ProbeSection(Section):
@@ -96,7 +96,7 @@ class MaskingSection(Section):
         description="Masks of as many heads that are none of the top: drawn outside of all scored "
         "heads, or the lowest-scoring ones.",
     )
-    draws: Count = Field(10, description="Random sets for every size. Ours.")
+    draws: Draws = Field(10, description="Random sets for every size. Ours.")
     layer_matched: bool = Field(
         True, description="Random sets have as many heads in each layer as the top ones. Ours."
     )
@@ -131,7 +131,7 @@ class PatchingSection(Section):
         description="Where: at the last position of each step, or at every position. Zhao et al. "
         "follow Prakash et al. (2024), who choose positions; last is ours.",
     )
-    draws: Count = Field(10, description="Random sets. Ours.")
+    draws: Draws = Field(10, description="Random sets. Ours.")
     layer_matched: bool = Field(
         True, description="Random sets have as many heads in each layer as the intersection. Ours."
     )

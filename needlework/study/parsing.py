@@ -9,14 +9,13 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from needlework.given import shown
+from needlework.study.files import StudyError as StudyError
+from needlework.study.files import check_size, dotted, problem_list
 from needlework.study.runs import patch_source, recipe, trained_variants
 from needlework.study.sections import Study
 from needlework.study.tasks import TASKS
-from needlework.study.values import UNTUNED, VARIANTS
-
-
-class StudyError(ValueError):
-    """A study that cannot be run; the message has one line for each reason."""
+from needlework.study.values import NAME, UNTUNED, VARIANTS
 
 
 def parse_study(config: Mapping[str, Any]) -> Study:
@@ -26,6 +25,9 @@ def parse_study(config: Mapping[str, Any]) -> Study:
         StudyError: a key is unknown, missing, of the wrong type or impossible, or two keys
             contradict each other.
     """
+    if not isinstance(config, Mapping):
+        raise StudyError(problem_list([f"the study is {shown(config)}; it takes keys at its top"]))
+    check_size(config)
     try:
         study = Study.model_validate(dict(config))
     except ValidationError as error:
@@ -34,11 +36,6 @@ def parse_study(config: Mapping[str, Any]) -> Study:
     if problems:
         raise StudyError(problem_list(problems))
     return study
-
-
-def problem_list(problems: Iterable[str]) -> str:
-    """The text of a `StudyError` with one line per problem."""
-    return "the study cannot be run:\n" + "\n".join(f"  - {problem}" for problem in problems)
 
 
 def _contradictions(study: Study) -> Iterable[str]:
@@ -133,8 +130,7 @@ def explanations(errors: Iterable[Any], *above: str) -> list[str]:
     lines: dict[str, list[str]] = {}
     for error in errors:
         path = [*above, *(str(part) for part in error["loc"] if not _TAG.fullmatch(str(part)))]
-        # A name with a line end in it is shown escaped: each problem is one line.
-        key = ".".join(part if part.isprintable() else repr(part) for part in path)
+        key = dotted(path)  # each problem is one line, whatever the names
         lines.setdefault(key, []).append(_explained(error, path, key))
     # A value of several kinds has one complaint for each, and one more for a part of it.
     partial = {key for key in lines if any(other.startswith(f"{key}.") for other in lines)}
@@ -158,7 +154,9 @@ def _joined(said: Sequence[str]) -> str:
 def _explained(error: Any, path: Sequence[str], key: str) -> str:
     """An error as a line that names the key, what it got and what it takes."""
     kind, given = error["type"], error["input"]
-    if path[-1] == "api_key_env":  # someone may have put the key itself there: it is not repeated
+    if path[-1:] == [
+        "api_key_env"
+    ]:  # someone may have put the key itself there: it is not repeated
         return f"{key}: takes the name of an environment variable, such as OPENAI_API_KEY"
     if kind == "extra_forbidden":
         return f"{key}: there is no such key{_nearest(path[-1], _keys(path[:-1]))}"
@@ -166,10 +164,16 @@ def _explained(error: Any, path: Sequence[str], key: str) -> str:
         return f"{key}: missing; it is needed. {_description(path)}"
     if kind == "literal_error":
         known = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{key}: got {given!r}, takes one of {', '.join(known)}{_nearest(str(given), known)}"
+        near = _nearest(given if isinstance(given, str) else "", known)
+        return f"{key}: got {shown(given)}, takes one of {', '.join(known)}{near}"
     if kind == "value_error":
         return f"{key}: {error['ctx']['error']}"
-    return f"{key}: got {given!r} ({type(given).__name__}), {_takes(str(error['msg']))}"
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == NAME:
+        return (
+            f"{key}: got {shown(given)}, takes a name of at most 64 letters A to Z (large or "
+            "small), digits, '.', '_' and '-', the first a letter or a digit: a folder has it"
+        )
+    return f"{key}: got {shown(given)} ({type(given).__name__}), {_takes(str(error['msg']))}"
 
 
 def _takes(message: str) -> str:
@@ -179,7 +183,7 @@ def _takes(message: str) -> str:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    near = get_close_matches(word[:80], known, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known here: {', '.join(known)}" if known else ""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from needlework.given import shown
 from needlework.layout import mixture_of
 
 Variant = Literal[
@@ -35,13 +36,18 @@ def _whole(value: Any) -> Any:
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Draws = Annotated[int, Field(ge=1, le=1000)]
+"""Each is a file of answers for every run."""
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME)]
+"""What is a folder of the results: never two folders, a way up, or a flag."""
 
 
 def _variant(value: Any) -> Any:
     """One variant, or a mixture of several; a wrong part is shown with what it takes."""
     if not isinstance(value, str):
-        raise ValueError(f"takes the name of a variant, not {value!r}")
+        raise ValueError(f"takes the name of a variant, not {shown(value)}")
     for part in mixture_of(value):
         if part not in VARIANTS:
             raise PydanticCustomError(

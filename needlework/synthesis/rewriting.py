@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from needlework import stored
 from needlework.examples import Example, Fact, Needle
 from needlework.llm.client import Client, Failure, Request
 from needlework.provenance import derived_seed
 from needlework.synthesis.concepts import parts_of
 from needlework.synthesis.gates import first_sentence, refusal
+from needlework.synthesis.generated import Rewrite
 from needlework.synthesis.prompts.requests import rewrite_request
-
-
-class Rewrite(NamedTuple):
-    """The rewrites of one example's facts, in the order of `parts_of`; None if one failed.
-
-    `refused` has the reason of every reply that was asked for again.
-    """
-
-    id: str
-    sentences: list[str] | None
-    refused: list[str]
 
 
 class _Open(NamedTuple):
@@ -108,9 +96,3 @@ def rewriting_report(rewrites: Sequence[Rewrite], attempts: int) -> dict[str, An
         "attempts_at_most": attempts,
         "refused_replies": dict(Counter(r for rewrite in rewrites for r in rewrite.refused)),
     }
-
-
-def read_rewrites(path: Path) -> dict[str, Rewrite]:
-    """The rewrites that scripts/rewrite_facts.py wrote, by the id of their example."""
-    rewrites = [Rewrite(**row) for row in stored.read_rows(path)]
-    return {rewrite.id: rewrite for rewrite in rewrites}

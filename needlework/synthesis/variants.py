@@ -12,9 +12,9 @@ from needlework.rendering.room import Room
 from needlework.synthesis.baselines import multidoc_qa, needle_in_haystack
 from needlework.synthesis.concepts import Concept, parts_of, rewritten, templated
 from needlework.synthesis.contexts import FILLER, PASSAGE, Context, answers_shown, repeated, written
+from needlework.synthesis.generated import Rewrite
 from needlework.synthesis.key_value.tasks import kv_multi_subkey, kv_simple
 from needlework.synthesis.names import invented
-from needlework.synthesis.rewriting import Rewrite
 from needlework.synthesis.symbolic import symbolic
 
 

@@ -6,14 +6,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from needlework import stored
 from needlework.examples import Example
 from needlework.llm.client import Client, Failure, Request
 from needlework.provenance import derived_seed
 from needlework.synthesis.contexts import topic_of
+from needlework.synthesis.generated import Written
 from needlework.synthesis.prompts.requests import document_request
 
 # Shorter prose is no document.
@@ -22,14 +21,6 @@ _FEWEST_WORDS = 25
 _HEADING = re.compile(r"\s*(?:#.*|(\*\*|__)(?:(?!\1).)+(?<![.!?])\1\s*|.*:[\s*_]*)")
 # Markdown's emphasis, and what begins an entry of a list.
 _MARKS = re.compile(r"[*_`]+|^\s*(?:[-*+•]|\d{1,2}[.)])\s+")
-
-
-class Written(NamedTuple):
-    """A document on a topic; `text` is None where none could be used, for `reason`."""
-
-    topic: str
-    text: str | None
-    reason: str | None
 
 
 def topics(examples: Sequence[Example], *, at_most: int | None, seed: int) -> list[str]:
@@ -100,9 +91,3 @@ def writing_report(written: Sequence[Written]) -> dict[str, Any]:
         "kept": len(written) - len(failed),
         "failed": dict(Counter(document.reason for document in failed)),
     }
-
-
-def read_written(path: Path) -> dict[str, str]:
-    """The documents that scripts/write_documents.py wrote, by topic."""
-    rows = [Written(**row) for row in stored.read_rows(path)]
-    return {row.topic: row.text for row in rows if row.text is not None}

@@ -7,13 +7,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.request import Request
 
 import pytest
 
-from needlework.corpora.downloads import Source, SourceFile, fetch, load_sources
+from needlework.corpora.downloads import Source, SourceFile, _Redirects, fetch, load_sources
 
 CONTENT = bytes(range(256)) * 8000  # larger than one chunk
 HASH = hashlib.sha256(CONTENT).hexdigest()
@@ -44,6 +46,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "http://example.org/data.bin")
             self.end_headers()
+            return
+        if self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):  # the client has had enough
+                for _ in range(10):
+                    self.wfile.write(CONTENT)
             return
         if self.path == "/moved":
             self.send_response(302)
@@ -155,6 +164,54 @@ def test_a_wrong_hash_names_both(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"SHA-256 {HASH}, expected {'0' * 64}"):
         fetch(source(server.url(), "0" * 64), tmp_path)
     assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("sha256", [HASH, None])
+def test_more_than_was_listed_is_not_kept(
+    server: Server, tmp_path: Path, sha256: str | None
+) -> None:
+    with pytest.raises(ValueError, match=f"more than the {len(CONTENT)} bytes that were listed"):
+        fetch(source(server.url("endless"), sha256), tmp_path)
+    assert files(tmp_path) == set()
+
+
+def test_a_link_in_place_of_a_part_is_not_written_through(server: Server, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    part = tmp_path / "set/folder/data.bin.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to(mine)
+    with pytest.raises(ValueError, match=r"data\.bin\.part is a link"):
+        fetch(source(server.url()), tmp_path)
+    assert mine.read_bytes() == b"mine"
+    assert not part.with_name("data.bin").exists()
+    assert server.asked == []
+
+
+def test_a_link_to_nothing_in_place_of_a_file_is_replaced(server: Server, tmp_path: Path) -> None:
+    link = tmp_path / "set/folder/data.bin"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    assert fetch(source(server.url()), tmp_path) == [link]
+    assert not link.is_symlink()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("https://data.example/x", "http://127.0.0.1:80/x", "leads to this machine itself"),
+        ("https://data.example/x", "https://localhost/x", "leads to this machine itself"),
+        ("https://data.example/x", "http://data.example/x", "is not an https address"),
+        ("https://data.example/x", "file:///etc/passwd", "is not an https address"),
+    ],
+)
+def test_a_redirect_leads_to_no_other_kind_of_place(start: str, end: str, words: str) -> None:
+    redirect = _Redirects().redirect_request
+    with pytest.raises(ValueError, match=words):
+        redirect(Request(start), None, 302, "Found", {}, end)
+    other = redirect(Request(start), None, 302, "Found", {}, "https://other.example/x")
+    assert other is not None  # its hash says whether it is the file
 
 
 def test_a_file_that_is_there_and_wrong_stays(server: Server, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_what_is_no_object_is_refused(tmp_path: Path) -> None:
         _made(tmp_path, [4])
     (tmp_path / "own.jsonl").write_text("{", encoding="utf-8")
     room = Room([_words], 500)  # type: ignore[list-item]
-    with pytest.raises(ValueError, match=r"own\.jsonl, row 1: Expecting property name"):
+    with pytest.raises(ValueError, match=r"own\.jsonl, row 1: not JSON: Expecting property name"):
         jsonl(train=0, validation=0, test=1, seed=1, room=room, path=tmp_path / "own.jsonl")
 
 

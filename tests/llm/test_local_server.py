@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
 import pytest
 
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client, Completion, Failure, Generator, Request
-from needlework.llm.local_server import local_server
+from needlework.llm.local_server import API_KEY_ENV, local_server
 from tests.llm.asking import SCHEMA, ask, settings
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
@@ -37,7 +39,8 @@ def url() -> Iterator[str]:
 
 def _settings(url: str, **changes: Any) -> Generator:
     embedded = {"model": _MODEL.name, "identity": f"embedded:{_MODEL.name}", "max_tokens": 8}
-    return settings(url, **({"concurrency": 2} | embedded | changes))
+    embedded |= {"concurrency": 2, "api_key_env": API_KEY_ENV}
+    return settings(url, **(embedded | changes))
 
 
 def _is_up(url: str) -> bool:
@@ -49,7 +52,9 @@ def _is_up(url: str) -> bool:
 
 
 def _slots(url: str) -> Any:
-    with urlopen(f"{url.removesuffix('/v1')}/slots", timeout=10) as answer:
+    address = f"{url.removesuffix('/v1')}/slots"
+    asked = HttpRequest(address, headers={"Authorization": f"Bearer {os.environ[API_KEY_ENV]}"})
+    with urlopen(asked, timeout=10) as answer:
         return json.load(answer)
 
 

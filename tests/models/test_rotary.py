@@ -177,23 +177,27 @@ def test_every_family_loads_without_a_false_alarm(family: str, tmp_path: Path) -
         check_rotary(built(family), base.model_copy(update={"rope": other}))
 
 
+_WIDE = {"hidden_size": 192, "vocab_size": 258}
 _NEOX = {key: value for key, value in SMALL.items() if key != "num_key_value_heads"}
 
 
 @pytest.mark.parametrize(
     "config",
     [
-        hf.GPTNeoXConfig(**_NEOX | {"hidden_size": 192}),  # a quarter of a head of 32
-        hf.PhiConfig(**SMALL | {"hidden_size": 192}),  # a half
-        hf.StableLmConfig(**SMALL | {"hidden_size": 192}),  # a quarter
+        hf.GPTNeoXConfig(**_NEOX | _WIDE),  # a quarter of a head of 32
+        hf.PhiConfig(**SMALL | _WIDE),  # a half
+        hf.StableLmConfig(**SMALL | _WIDE),  # a quarter
     ],
     ids=lambda config: config.model_type,
 )
 @pytest.mark.parametrize("method", models.METHODS)
-def test_models_that_turn_a_part_of_a_head(config: Any, method: Any, tmp_path: Path) -> None:
+def test_models_that_turn_a_part_of_a_head(
+    config: Any, method: Any, tmp_path: Path, tokenizer: Any
+) -> None:
     """As published and extended; a guard that turned whole heads would raise a false alarm."""
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "source")
+    tokenizer.save_pretrained(tmp_path / "source")
     share = config.rope_parameters["partial_rotary_factor"]
     published = models.base_of(tmp_path / "source")
     assert published.rope["partial_rotary_factor"] == share < 1

@@ -26,8 +26,8 @@ from needlework.synthesis.building import (
     needles_are_exact,
 )
 from needlework.synthesis.concepts import parts_of
+from needlework.synthesis.generated import Rewrite
 from needlework.synthesis.leaks import ASKS_QUESTION, HAS_ANSWER, SHARES_WORDS, EvaluationData
-from needlework.synthesis.rewriting import Rewrite
 from needlework.synthesis.variants import Materials
 from tests.synthesis import by_hand
 from tests.synthesis.by_hand import SHAPES, all_shapes, word_tokenizer

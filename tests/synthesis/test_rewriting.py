@@ -15,10 +15,9 @@ from needlework.examples import Example
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client, GeneratorError
 from needlework.synthesis.concepts import parts_of
+from needlework.synthesis.generated import Rewrite, read_rewrites
 from needlework.synthesis.rewriting import (
-    Rewrite,
     first_requests,
-    read_rewrites,
     rewrite_all,
     rewriting_report,
 )

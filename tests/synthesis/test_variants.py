@@ -21,7 +21,7 @@ from needlework.rendering.room import Room
 from needlework.study.values import VARIANTS
 from needlework.synthesis.concepts import parts_of, stands
 from needlework.synthesis.contexts import FILLER, PASSAGE, topic_of
-from needlework.synthesis.rewriting import Rewrite
+from needlework.synthesis.generated import Rewrite
 from needlework.synthesis.variants import (
     MAKERS,
     REWRITTEN,
@@ -243,7 +243,7 @@ from needlework.examples import read_examples, write_examples
 from needlework.layout import REAL
 from needlework.rendering.room import Room
 from needlework.synthesis.contexts import topic_of
-from needlework.synthesis.rewriting import Rewrite
+from needlework.synthesis.generated import Rewrite
 from needlework.synthesis.concepts import parts_of
 from needlework.synthesis.variants import MAKERS, Materials
 folder = Path(sys.argv[1])

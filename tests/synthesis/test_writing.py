@@ -14,10 +14,9 @@ from needlework.corpora.corpus import Corpus
 from needlework.llm.cache import ResponseCache
 from needlework.llm.client import Client
 from needlework.synthesis.contexts import topic_of
+from needlework.synthesis.generated import Written, read_written
 from needlework.synthesis.writing import (
-    Written,
     document_requests,
-    read_written,
     topics,
     write_documents,
     writing_report,

@@ -12,9 +12,8 @@ import yaml
 
 from tests.llm.fine_tuning_server import MODEL, Tuner
 from tests.llm.server import JSON, Reply, answer, serving
+from tests.security.planted import KEY, left_in, traces
 from tests.workflow.test_studies import passages, questions, run
-
-KEY = "sk-planted-4fA9xQ7"
 
 
 @contextmanager
@@ -60,7 +59,10 @@ def test_a_hosted_model_is_tuned_asked_and_compared(clone: Callable[[], Path]) -
         }  # fmt: skip
         path = folder / "hosted.yaml"
         path.write_text(yaml.safe_dump(study), encoding="utf-8")
-        run(folder, path, PLANTED_KEY=KEY)
+        said = run(
+            folder, path, "--verbose", "--printshellcmds", PLANTED_KEY=KEY, OPENAI_LOG="debug"
+        )
+        assert traces(said.encode()) == []
         assert len(tuner.jobs) == 1
         assert len(tuner.files) == 2
     results = folder / "results/hosted"
@@ -72,5 +74,5 @@ def test_a_hosted_model_is_tuned_asked_and_compared(clone: Callable[[], Path]) -
     assert set(of_api["condition"]) == {"plain"}  # other views are answered here only
     assert set(scores[scores["model"] == "llama"]["variant"]) == {"untuned", "real", "wide"}
     assert "api on mdqa" in (results / "report.html").read_text(encoding="utf-8")
-    for file in folder.rglob("*"):
-        assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+    assert list((folder / ".snakemake/log").iterdir())
+    assert left_in(folder) == []  # results, logs, caches, the page, and Snakemake's own records

@@ -20,9 +20,9 @@ from needlework.interventions.conditions import mask_names, patch_names
 from needlework.estimates import estimate, text
 from needlework.evaluation.views import has_closed_book, views_of
 from needlework.layout import Run, mixture_of
-from needlework.planning import flags, load_study
-from needlework.provenance import source_fingerprint
-from needlework.study.parsing import StudyError
+from needlework.planning import Flags, Said, flags, load_study, parameters, said
+from needlework.provenance import file_hash, source_fingerprint
+from needlework.study.files import StudyError, check_files
 from needlework.report.names import figure_names
 from needlework.study.runs import (
     adapter_run,
@@ -43,6 +43,8 @@ from needlework.study.values import UNTUNED
 from needlework.synthesis.variants import REWRITTEN, WRITTEN
 
 try:
+    if workflow.is_main_process:
+        check_files(workflow.config_settings.configfiles or workflow.configfiles)
     study = load_study(config)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
@@ -59,6 +61,9 @@ if workflow.is_main_process and study.compute.device == "cuda":
 # The variant that the others are measured against.
 REFERENCE = reference(study)
 RUN = "{model}/{task}/{variant}/seed{seed}"
+
+# Parameters of many rules.
+LENGTH, SEED = Said("length", study.length), Said("seed", study.seed)
 
 # The conditions under which runs answer beside the plain one.
 masks, patches = [], []
@@ -83,14 +88,34 @@ def one_of(names):
     return "|".join(re.escape(name) for name in names)
 
 
-def code_of(script):
-    """Fingerprint of a script and the library modules behind it: editing them reruns the rule."""
-    return source_fingerprint(ROOT / "scripts" / f"{script}.py", ROOT / "needlework")
+def code_of(script, environment):
+    """A script, the library behind it, its environment, to record: editing one reruns the rule."""
+    if not workflow.is_main_process:
+        return {}  # on a node nothing is compared any more
+    behind = source_fingerprint(ROOT / "scripts" / f"{script}.py", ROOT / "needlework")
+    words = {f"code of {script}, {part}": found for part, found in behind.items()}
+    return said("", words) | environment_of(environment)
 
 
-def one_gpu(wildcards):
-    """GPUs of a job that runs a model once: none where it is asked through an API."""
-    return 0 if wildcards.model in hosted else min(1, study.compute.gpus)
+def environment_of(name):
+    """A software environment to record, whether or not Snakemake is asked to install it."""
+    files = sorted(ROOT.glob(f"envs/{name}.*"))
+    return said("environment", {file.name: file_hash(file)[:16] for file in files})
+
+
+def by_wildcard(name, parameters_of, values):
+    """Parameters that a wildcard decides, worked out once for each of its values."""
+    given = {value: parameters_of(value) for value in values}
+    found = {}
+    for key in dict.fromkeys(key for each in given.values() for key in each):
+        texts = {repr(each.get(key)) for each in given.values()}
+        first = next(iter(given.values())).get(key)
+        found[key] = first if len(texts) == 1 else _chosen(given, name, key)
+    return found
+
+
+def _chosen(given, name, key):
+    return lambda wildcards: given[getattr(wildcards, name)].get(key, Flags(""))
 
 
 def run_of(wildcards):
@@ -113,7 +138,17 @@ def task_files(wildcards):
     paths = task_paths(wildcards.task).values()
     sources = {Path(path).parts[1] for path in paths if path.startswith("data/")}
     complete = [f"data/{source}.complete" for source in sorted(sources)]
-    return [*(path for path in paths if not path.startswith("data/")), *complete]
+    return [path for path in paths if _is_own(Path(path))] + complete
+
+
+def _is_own(path):
+    """Whether a file is not as it was downloaded: named by the study, or edited since."""
+    if path.parts[0] != "data":
+        return True
+    complete = Path("data") / f"{path.parts[1]}.complete"
+    if not (path.is_file() and complete.is_file()):
+        return False
+    return path.stat().st_mtime > complete.stat().st_mtime
 
 
 def needed_by(variant, kind):
@@ -343,6 +378,7 @@ def all_benchmarks():
     ]
 
 
-def study_json():
-    """What the report says of the study."""
-    return study.model_dump_json()
+def study_parameters():
+    """What the report says of the study: all of it."""
+    dumped = study.model_dump(mode="json")
+    return {"study": Flags(study.model_dump_json())} | said("", dumped)

@@ -9,10 +9,10 @@ rule download_source:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        **local_job(500),
     params:
+        **code_of("download_source", "analysis"),
         folder=subpath(output.done, parent=True),
-        code=code_of("download_source"),
     message:
         "Fetching the files of {wildcards.source}"
     shell:
@@ -37,13 +37,13 @@ rule build_corpus:
         "../../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        **text_job(),
     params:
+        **by_wildcard("task", corpus_parameters, tasks),
+        **code_of("build_corpus", "analysis"),
         folder=subpath(output.counts, parent=True),
-        length=study.length,
-        sizes=corpus_flags,
-        seed=study.seed,
-        code=code_of("build_corpus"),
+        length=LENGTH,
+        seed=SEED,
     message:
         "Drawing the real examples of {wildcards.task}"
     shell:

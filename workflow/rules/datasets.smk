@@ -20,17 +20,17 @@ rule build_dataset:
         "../../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        **text_job(),
     params:
+        **by_wildcard("task", dataset_parameters, trained_tasks),
+        **code_of("build_dataset", "analysis"),
         corpus=subpath(input.train, parent=True),
         folder=subpath(output.counts, parent=True),
         rewrites=prepend_param("--rewrites", input.rewrites),
         documents=prepend_param("--documents", input.documents),
         generations=prepend_param("--generations", input.generations),
-        length=study.length,
-        sizes=dataset_flags,
-        seed=study.seed,
-        code=code_of("build_dataset"),
+        length=LENGTH,
+        seed=SEED,
     message:
         "Making the {wildcards.variant} data of {wildcards.task}"
     shell:
@@ -57,10 +57,10 @@ rule export_chat:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **table_job(2000),
     params:
-        length=study.length,
-        code=code_of("export_chat"),
+        **code_of("export_chat", "analysis"),
+        length=LENGTH,
     message:
         "Writing {wildcards.variant} of {wildcards.task} as chats"
     shell:

@@ -10,18 +10,16 @@ rule predict_answers:
     benchmark:
         f"<results>/benchmarks/predict_answers/{RUN}.tsv"
     conda:
-        backend_environment
+        backend_environment_file
     threads: study.compute.threads
     resources:
-        mem_mb=study.compute.memory_mb,
-        gpu=one_gpu,
+        **reading_job(minutes=60),
     params:
+        **evaluation_parameters(),
+        **by_wildcard("model", backend_parameters, study.models),
+        **compute_parameters(),
         adapter=adapter_flag,
-        length=study.length,
-        evaluation=evaluation_flags(),
-        backend=backend_flags,
-        compute=compute_flags(),
-        code=code_of("predict_answers"),
+        length=LENGTH,
     message:
         "Testing {wildcards.model} after {wildcards.variant} data on {wildcards.task}"
     shell:
@@ -29,6 +27,19 @@ rule predict_answers:
         " --examples {input.examples} --length {params.length} {params.evaluation}"
         " {params.backend} {params.compute} --threads {threads}"
         " --output {output.predictions} > {log} 2>&1"
+
+
+if hosted:
+
+    # An API answers, for which no job is needed on a cluster, but the network is.
+    use rule predict_answers as predict_hosted with:
+        wildcard_constraints:
+            model=one_of(hosted),
+        threads: 1
+        resources:
+            **local_job(2000),
+
+    ruleorder: predict_hosted > predict_answers
 
 
 # The same questions cut to other lengths, with the gold document moved, among other distractors, and
@@ -60,17 +71,16 @@ for task in [task for task in tasks if views(task)]:
             "../../envs/gpu.yaml"
         threads: study.compute.threads
         resources:
-            mem_mb=study.compute.memory_mb,
-            gpu=one_gpu,
+            **reading_job(minutes=240),
         params:
+            **evaluation_parameters(),
+            **compute_parameters(),
+            **code_of("predict_views", "gpu"),
             adapter=adapter_flag,
             folder=answers_folder,
-            views=" ".join(view.name for view in views(task)),
+            views=Flags(" ".join(view.name for view in views(task))),
             others=prepend_param("--other-examples", input.others),
-            length=study.length,
-            evaluation=evaluation_flags(),
-            compute=compute_flags(),
-            code=code_of("predict_views"),
+            length=LENGTH,
         message:
             "Asking {wildcards.model} after {wildcards.variant} data in other views"
         shell:
@@ -99,14 +109,14 @@ rule compute_statistics:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **table_job(2000),
     params:
+        **control_parameters(),
+        **parameters("statistics", study.statistics, "alpha", "margin"),
+        **code_of("compute_statistics", "analysis"),
         folder=subpath(output.scores, parent=True),
-        reference=REFERENCE,
-        controls=f"--controls {' '.join(study.controls)}" if study.controls else "",
-        statistics=flags(study.statistics, "alpha", "margin"),
-        seed=study.seed,
-        code=code_of("compute_statistics"),
+        reference=Said("reference", REFERENCE),
+        seed=SEED,
     message:
         "Computing scores, intervals and paired comparisons"
     shell:
@@ -130,11 +140,11 @@ rule compute_depths:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **local_job(2000),
     params:
-        statistics=flags(study.statistics, "alpha", "margin"),
-        seed=study.seed,
-        code=code_of("compute_depths"),
+        **parameters("statistics", study.statistics, "alpha", "margin"),
+        **code_of("compute_depths", "analysis"),
+        seed=SEED,
     message:
         "Computing scores by the depth of the needle"
     shell:
@@ -167,14 +177,13 @@ rule trace_attention:
         "../../envs/gpu.yaml"
     threads: study.compute.threads
     resources:
-        mem_mb=study.compute.memory_mb,
-        gpu=one_gpu,
+        **reading_job(minutes=240),
     params:
+        **compute_parameters(),
+        **code_of("trace_attention", "gpu"),
         adapters=adapter_folders,
-        length=study.length,
-        heads=study.probe.top,
-        compute=compute_flags(),
-        code=code_of("trace_attention"),
+        length=LENGTH,
+        heads=Said("probe.top", study.probe.top),
     message:
         "Looking where the heads of {wildcards.model} look on {wildcards.task}"
     shell:

@@ -1,47 +1,61 @@
 # What rules give their scripts: the keys of the study as flags, and what starts a script.
-def compute_flags():
+def compute_parameters():
     """Where a model runs; threads are given by each rule."""
-    return flags(study.compute, "threads", "memory_mb", "gpus", "sustained_tflops")
+    elsewhere = ("threads", "memory_mb", "gpus", "sustained_tflops")
+    return parameters("compute", study.compute, *elsewhere)
 
 
-def model_flags(wildcards):
+def model_parameters(name):
     """Source and revision of a model, and how far it is to reach."""
-    model = study.models[wildcards.model]
-    parts = [flags(model, "context", "hosted"), "--hosted" if model.hosted else ""]
+    model, path = study.models[name], f"models.{name}"
+    found = parameters("source", model, "context", "hosted", path=path)
+    parts = [str(found["source"]), "--hosted" if model.hosted else ""]
     if model.context is not None:
         length = model.context.length or study.length
         parts.append(
             f"--context-method {model.context.method} --context-length {length}"
         )
         parts.append(flags(model.context, "method", "length"))
-    return " ".join(filter(None, parts))
+        context = model.context.model_dump(exclude_none=True) | {"length": length}
+        found |= said(f"{path}.context", context, "context")
+    return found | {"source": Flags(" ".join(filter(None, parts)))}
 
 
-def recipe_flags(wildcards):
+def recipe_parameters(variant):
     """How a run is trained: length, number of examples and all of `training`."""
-    chosen = recipe(study, wildcards.variant)
-    parts = [f"--length {chosen.length}", flags(chosen.training)]
+    chosen = recipe(study, variant)
+    found = parameters("training", chosen.training)
+    data = data_parameters(variant)
+    parts = [f"--length {chosen.length}", str(found.pop("training"))]
     if chosen.examples is not None:
         parts.append(f"--examples {chosen.examples}")
-    return " ".join(parts)
+    if chosen.training.deepspeed:
+        path = f"workflow/deepspeed/zero{chosen.training.deepspeed}.json"
+        found["deepspeed"] = Said(path, file_hash(ROOT / path)[:16])
+    launched = {"launcher": Said("launcher", launcher(chosen.training.deepspeed))}
+    return data | found | launched | {"recipe": Flags(" ".join(parts))}
 
 
-def hosted_flags(wildcards):
-    """How a hosted model is tuned, and on what."""
-    chosen = recipe(study, wildcards.variant)
+def data_parameters(variant):
+    """How long the examples are that a run is trained on, and how many, unless it is all."""
+    chosen = recipe(study, variant)
+    keys = {"length": chosen.length}
     parts = [f"--length {chosen.length}"]
     if chosen.examples is not None:
+        keys["examples"] = chosen.examples
         parts.append(f"--examples {chosen.examples}")
-    parts.append(flags(study.models[wildcards.model].hosted, "concurrency"))
-    return " ".join(parts)
+    return {"data": Flags(" ".join(parts))} | said("training data", keys, "data")
 
 
-def launcher(wildcards):
+def hosted_parameters(name):
+    """How a hosted model is tuned."""
+    server, path = study.models[name].hosted, f"models.{name}.hosted"
+    return parameters("hosted", server, "concurrency", path=path)
+
+
+def launcher(deepspeed):
     """What starts a training: accelerate, where it is one of several processes or of DeepSpeed."""
-    if (
-        study.compute.gpus < 2
-        and not recipe(study, wildcards.variant).training.deepspeed
-    ):
+    if study.compute.gpus < 2 and not deepspeed:
         return "python"
     processes = max(1, study.compute.gpus)
     return (
@@ -68,24 +82,28 @@ def task_paths(task):
     return downloaded | given
 
 
-def corpus_flags(wildcards):
+def corpus_parameters(task):
     """Sizes of a task's splits, and its other keys as one flag."""
-    section = study.tasks.chosen()[wildcards.task]
+    section, path = study.tasks.chosen()[task], f"tasks.{task}"
     sizes = {"train", "spare", "validation", "test"}
     elsewhere = sizes | {"trained_on"}
-    options = section.model_dump(exclude=elsewhere, exclude_none=True) | task_paths(
-        wildcards.task
-    )
-    sized = flags(section, *(set(type(section).model_fields) - sizes))
-    return f"{sized} --options {shlex.quote(json.dumps(options))}"
+    options = section.model_dump(exclude=elsewhere, exclude_none=True)
+    options |= task_paths(task)
+    others = set(type(section).model_fields) - sizes
+    found = parameters("sizes", section, *others, path=path)
+    text = f"{found['sizes']} --options {shlex.quote(json.dumps(options))}"
+    return found | {"sizes": Flags(text)} | said(path, options, "options")
 
 
-def dataset_flags(wildcards):
+def dataset_parameters(task):
     """Wanted sizes of a variant's splits; a bound on documents lets contexts fall short."""
-    section = study.tasks.chosen()[wildcards.task]
-    keys = set(type(section).model_fields) - {"train", "validation"}
-    bounded = getattr(section, "documents", None) or not getattr(section, "fill", True)
-    return f"{flags(section, *keys)}{' --unfilled' if bounded else ''}"
+    section, path = study.tasks.chosen()[task], f"tasks.{task}"
+    others = set(type(section).model_fields) - {"train", "validation"}
+    found = parameters("sizes", section, *others, path=path)
+    if getattr(section, "documents", None) or not getattr(section, "fill", True):
+        found["sizes"] = Flags(f"{found['sizes']} --unfilled")
+        found |= said(path, {"fill": False}, "sizes")
+    return found
 
 
 def source_adapter_flag(wildcards, input):
@@ -102,8 +120,8 @@ def condition_flags():
         "--patched": [RUN.format(**run._asdict()) for run in patched_runs(study)],
         "--patches": patches,
     }
-    return " ".join(
-        shlex.join([flag, *names]) for flag, names in parts.items() if names
+    return Flags(
+        " ".join(shlex.join([flag, *names]) for flag, names in parts.items() if names)
     )
 
 
@@ -120,23 +138,39 @@ def adapter_folders(wildcards, input):
     return f"--adapters {' '.join(folders)}" if folders else ""
 
 
-def backend_flags(wildcards):
-    """What answers a run's questions."""
-    model = study.models[wildcards.model]
-    if model.hosted is None:
-        return f"--backend {study.evaluation.backend}"
-    server = flags(model.hosted, "epochs", "batch", "learning_rate_multiplier", "poll")
-    return f"--backend server --form chat {server}"
+def control_parameters():
+    """Which runs are controls."""
+    text = f"--controls {' '.join(study.controls)}" if study.controls else ""
+    return {"controls": Flags(text)} | said("", {"controls": list(study.controls)})
 
 
-def backend_environment(wildcards):
+def backend_parameters(name):
+    """What answers a run's questions, and its code."""
+    server, backend = study.models[name].hosted, study.evaluation.backend
+    code = code_of("predict_answers", backend_environment(name))
+    if server is None:
+        shown = {"backend": Flags(f"--backend {backend}")}
+        return code | shown | said("evaluation", {"backend": backend}, "backend")
+    tuning = ("epochs", "batch", "learning_rate_multiplier", "poll")
+    found = parameters("backend", server, *tuning, path=f"models.{name}.hosted")
+    shown = {"backend": Flags(f"--backend server --form chat {found['backend']}")}
+    return code | found | shown
+
+
+def backend_environment(model):
     """The environment of what answers: an API needs no torch, and vLLM one of its own."""
-    if wildcards.model in hosted:
-        return str(ROOT / "envs/analysis.yaml")
-    own = {"transformers": "gpu", "vllm": "vllm"}
-    return str(ROOT / "envs" / f"{own[study.evaluation.backend]}.yaml")
+    if model in hosted:
+        return "analysis"
+    return {"transformers": "gpu", "vllm": "vllm"}[study.evaluation.backend]
 
 
-def evaluation_flags():
+def backend_environment_file(wildcards):
+    """Where that environment is defined."""
+    return str(ROOT / f"envs/{backend_environment(wildcards.model)}.yaml")
+
+
+def evaluation_parameters():
     """How answers are made."""
-    return flags(study.evaluation, "backend", "lengths", "closed_book")
+    return parameters(
+        "evaluation", study.evaluation, "backend", "lengths", "closed_book"
+    )

@@ -15,15 +15,14 @@ if study.general:
             "../../envs/general.yaml"
         threads: study.compute.threads
         resources:
-            mem_mb=study.compute.memory_mb,
-            gpu=one_gpu,
+            **reading_job(minutes=480),
         params:
+            **parameters("general", study.general, "variants"),
+            **compute_parameters(),
+            **code_of("evaluate_general", "general"),
             adapter=adapter_flag,
             folder=subpath(output.scores, parent=True),
-            general=flags(study.general, "variants"),
-            seed=study.seed,
-            compute=compute_flags(),
-            code=code_of("evaluate_general"),
+            seed=SEED,
         message:
             "Asking {wildcards.model} after {wildcards.variant} data what it knows in general"
         shell:
@@ -48,11 +47,11 @@ if study.general:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
+            **table_job(4000),
         params:
-            statistics=flags(study.statistics, "alpha"),
-            seed=study.seed,
-            code=code_of("compare_general"),
+            **parameters("statistics", study.statistics, "alpha"),
+            **code_of("compare_general", "analysis"),
+            seed=SEED,
         message:
             "Comparing general abilities before and after fine-tuning"
         shell:

@@ -13,13 +13,13 @@ rule rewrite_facts:
         "../../envs/generation.yaml"
     threads: study.compute.threads
     resources:
-        mem_mb=2000,
+        **writing_job(),
     params:
+        **parameters("generator", study.generator, "documents", "document_tokens"),
+        **code_of("rewrite_facts", "generation"),
         # Not an output: outputs of a failed job are deleted, and every reply here was paid for.
         cache=subpath(output.report, parent=True),
-        generator=flags(study.generator, "documents", "document_tokens"),
-        seed=study.seed,
-        code=code_of("rewrite_facts"),
+        seed=SEED,
     message:
         "Letting a language model rewrite the facts of {wildcards.task}"
     shell:
@@ -43,12 +43,12 @@ rule write_documents:
         "../../envs/generation.yaml"
     threads: study.compute.threads
     resources:
-        mem_mb=2000,
+        **writing_job(),
     params:
+        **parameters("generator", study.generator, "attempts"),
+        **code_of("write_documents", "generation"),
         cache=subpath(output.report, parent=True),
-        generator=flags(study.generator, "attempts"),
-        seed=study.seed,
-        code=code_of("write_documents"),
+        seed=SEED,
     message:
         "Letting a language model write documents for {wildcards.task}"
     shell:
@@ -72,13 +72,13 @@ rule plan_generation:
         "../../envs/generation.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **local_job(4000),
     params:
+        **parameters("generator", study.generator),
+        **code_of("plan_generation", "generation"),
         generations=subpath(output.plan, parent=True),
-        generator=flags(study.generator),
-        needs=generation_needs(),
-        seed=study.seed,
-        code=code_of("plan_generation"),
+        needs=Said("generation needs", *generation_needs()),
+        seed=SEED,
     message:
         "Counting what a language model would be asked"
     shell:

@@ -13,14 +13,13 @@ rule score_heads:
         "../../envs/gpu.yaml"
     threads: study.compute.threads
     resources:
-        mem_mb=study.compute.memory_mb,
-        gpu=one_gpu,
+        **reading_job(minutes=60),
     params:
+        **parameters("probe", study.probe, "top", "resamples"),
+        **compute_parameters(),
+        **code_of("score_heads", "gpu"),
         adapter=adapter_flag,
-        length=study.length,
-        probe=flags(study.probe, "top", "resamples"),
-        compute=compute_flags(),
-        code=code_of("score_heads"),
+        length=LENGTH,
     message:
         "Scoring the heads of {wildcards.model} after {wildcards.variant} data"
     shell:
@@ -45,17 +44,18 @@ rule compare_heads:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **table_job(2000),
     params:
+        **code_of("compare_heads", "analysis"),
         folder=subpath(output.similarity, parent=True),
-        reference=REFERENCE,
-        probe=f"--top {study.probe.top} --resamples {study.probe.resamples}",
-        level=study.statistics.level,
-        seed=study.seed,
-        code=code_of("compare_heads"),
+        reference=Said("reference", REFERENCE),
+        top=Said("probe.top", study.probe.top),
+        resamples=Said("probe.resamples", study.probe.resamples),
+        level=Said("statistics.level", study.statistics.level),
+        seed=SEED,
     message:
         "Comparing every run's retrieval heads with those of {params.reference} data"
     shell:
         "python scripts/compare_heads.py --scores {input.scores} --reference {params.reference}"
-        " {params.probe} --level {params.level} --seed {params.seed}"
+        " --top {params.top} --resamples {params.resamples} --level {params.level} --seed {params.seed}"
         " --output {params.folder} > {log} 2>&1"

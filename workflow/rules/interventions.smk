@@ -22,18 +22,17 @@ if study.masking:
             "../../envs/gpu.yaml"
         threads: study.compute.threads
         resources:
-            mem_mb=study.compute.memory_mb,
-            gpu=one_gpu,
+            **reading_job(minutes=480),
         params:
+            **evaluation_parameters(),
+            **parameters("masking", study.masking, "variants"),
+            **compute_parameters(),
+            **code_of("mask_heads", "gpu"),
             adapter=adapter_flag,
-            length=study.length,
-            evaluation=evaluation_flags(),
-            masking=flags(study.masking, "variants"),
-            seed=study.seed,
-            compute=compute_flags(),
+            length=LENGTH,
+            seed=SEED,
             predictions=answers_folder,
             records=records_folder,
-            code=code_of("mask_heads"),
         message:
             "Masking heads of {wildcards.model} after {wildcards.variant} data of {wildcards.task}"
         shell:
@@ -69,21 +68,20 @@ if study.patching:
             "../../envs/gpu.yaml"
         threads: study.compute.threads
         resources:
-            mem_mb=study.compute.memory_mb,
-            gpu=one_gpu,
+            **reading_job(minutes=480),
         params:
+            **evaluation_parameters(),
+            **parameters("patching", study.patching, "source", "targets"),
+            **compute_parameters(),
+            **code_of("patch_heads", "gpu"),
             adapter=adapter_flag,
             source_adapter=source_adapter_flag,
-            source=patch_source(study),
-            length=study.length,
-            evaluation=evaluation_flags(),
-            patching=flags(study.patching, "source", "targets"),
-            top=study.probe.top,
-            seed=study.seed,
-            compute=compute_flags(),
+            source=Said("patching.source", patch_source(study)),
+            length=LENGTH,
+            top=Said("probe.top", study.probe.top),
+            seed=SEED,
             predictions=answers_folder,
             records=records_folder,
-            code=code_of("patch_heads"),
         message:
             "Patching {params.source} heads into {wildcards.model} after {wildcards.variant} data"
         shell:
@@ -116,13 +114,13 @@ if masks or patches:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
+            **table_job(2000),
         params:
+            **parameters("statistics", study.statistics, "alpha", "margin"),
+            **code_of("compare_interventions", "analysis"),
             results=subpath(output.table, ancestor=2),
             conditions=condition_flags(),
-            statistics=flags(study.statistics, "alpha", "margin"),
-            seed=study.seed,
-            code=code_of("compare_interventions"),
+            seed=SEED,
         message:
             "Comparing what masked and patched models answer"
         shell:

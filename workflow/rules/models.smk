@@ -9,10 +9,10 @@ rule prepare_model:
         "../../envs/gpu.yaml"
     threads: study.compute.threads
     resources:
-        mem_mb=study.compute.memory_mb,
+        **local_job(study.compute.memory_mb),
     params:
-        source=model_flags,
-        code=code_of("prepare_model"),
+        **by_wildcard("model", model_parameters, study.models),
+        **code_of("prepare_model", "gpu"),
     message:
         "Preparing the base model {wildcards.model}"
     shell:

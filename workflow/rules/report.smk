@@ -120,12 +120,12 @@ rule render_report:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **table_job(2000),
     params:
+        **study_parameters(),
+        **code_of("render_report", "analysis"),
         folder=subpath(output.report, parent=True),
-        study=study_json(),
-        reference=REFERENCE,
-        code=code_of("render_report"),
+        reference=Said("reference", REFERENCE),
     message:
         "Writing the report"
     shell:

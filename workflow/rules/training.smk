@@ -16,15 +16,13 @@ rule train_adapter:
         "../../envs/gpu.yaml"
     threads: study.compute.threads
     resources:
-        mem_mb=study.compute.memory_mb,
-        gpu=study.compute.gpus,
+        **training_job(),
     params:
+        **by_wildcard("variant", recipe_parameters, trained_variants(study)[1:]),
+        **compute_parameters(),
+        **code_of("train_adapter", "gpu"),
         dataset=subpath(input.train, parent=True),
         folder=subpath(output.record, parent=True),
-        launcher=launcher,
-        recipe=recipe_flags,
-        compute=compute_flags(),
-        code=code_of("train_adapter"),
     message:
         "Training {wildcards.model} on {wildcards.variant} data of {wildcards.task}"
     shell:
@@ -52,18 +50,19 @@ if hosted:
             "../../envs/generation.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
+            **local_job(2000),
         params:
+            **by_wildcard("variant", data_parameters, trained_variants(study)[1:]),
+            **by_wildcard("model", hosted_parameters, hosted),
+            **code_of("tune_hosted", "generation"),
             dataset=subpath(input.train, parent=True),
             folder=subpath(output.record, parent=True),
-            hosted=hosted_flags,
-            code=code_of("tune_hosted"),
         message:
             "Tuning {wildcards.model} on {wildcards.variant} data of {wildcards.task} by its API"
         shell:
             # What is known of a job lies beside the outputs: those of a failed job are deleted.
             "python scripts/tune_hosted.py --base {input.base} --dataset {params.dataset}"
-            " --seed {wildcards.seed} {params.hosted} --state {params.folder}/job"
+            " --seed {wildcards.seed} {params.data} {params.hosted} --state {params.folder}/job"
             " --output {params.folder} > {log} 2>&1"
 
 
@@ -81,9 +80,9 @@ rule summarise_training:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        **local_job(1000),
     params:
-        code=code_of("summarise_training"),
+        **code_of("summarise_training", "analysis"),
     message:
         "Summing up what was trained, and how fast"
     shell:

@@ -92,7 +92,7 @@ def remove(path: Path) -> None:
 
 def record_of(path: Path) -> Path:
     """Where the SHA-256 of a file is kept."""
-    return path.parent / ".sha256" / path.name
+    return path.parent / ".sha256" / f"{path.name}.sha256"
 
 
 def sha256(path: Path) -> str:

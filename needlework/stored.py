@@ -46,8 +46,8 @@ def check(path: Path | str) -> Path:
 
 def recorded_files(folder: Path) -> Iterator[Path]:
     """The files of a folder, and of those below, that have a record."""
-    for record in sorted(folder.rglob(".sha256/*")):
-        path = record.parent.parent / record.name
+    for record in sorted(folder.rglob(".sha256/*.sha256")):
+        path = record.parent.parent / record.stem
         if path.is_file():  # Snakemake takes away the outputs of failed jobs, but no records
             yield path
 

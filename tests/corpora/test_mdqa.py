@@ -23,6 +23,7 @@ from needlework.relations.templates import load_relations
 from needlework.rendering.placing import Positions
 from needlework.rendering.room import Room
 from needlework.text import contains_answer
+from tests.listing import names
 
 CITIES = [
     "Lima", "Oslo", "Rome", "Bern", "Kyiv", "Riga", "Doha", "Baku", "Suva", "Lome", "Male", "Apia",
@@ -379,7 +380,12 @@ def test_test_questions_that_fit_no_positions_are_counted_and_replaced(
 
 
 def test_the_command_writes_the_further_set_and_checks_the_positions(
-    draw: Draw, tiny_base: models.Base, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    draw: Draw,
+    tiny_base: models.Base,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     corpus = draw(test_distractors=["random"])
     options: dict[str, Any] = {"passages": str(tmp_path / "passages.jsonl")}
@@ -396,7 +402,7 @@ def test_the_command_writes_the_further_set_and_checks_the_positions(
         runpy.run_path(str(root / "scripts/build_corpus.py"), run_name="__main__")
 
     build("mdqa", options)
-    assert sorted(path.name for path in (tmp_path / "mdqa").iterdir()) == [
+    assert names(tmp_path / "mdqa") == [
         "corpus.json", "test-random.jsonl", "test.jsonl", "train.jsonl", "validation.jsonl",
     ]  # fmt: skip
     assert read_examples(tmp_path / "mdqa/test.jsonl") == corpus.test
@@ -411,10 +417,11 @@ def test_the_command_writes_the_further_set_and_checks_the_positions(
     ]
     (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     options = {"path": str(tmp_path / "own.jsonl"), "positions": {"documents": 2, "gold": [1]}}
-    with pytest.raises(
-        ValueError, match=r"^3 of 3 examples:\njsonl-test-0000: 1 documents, fewer than the 2"
-    ):
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
         build("jsonl", options)
+    said = capsys.readouterr().err.rpartition("error: ")[2]
+    assert said.startswith("3 of 3 examples:\njsonl-test-0000: 1 documents, fewer than the 2")
     assert not (tmp_path / "jsonl").exists()
 
 

@@ -24,6 +24,7 @@ from needlework.heads.score_file import (
     read_scores,
     write_scores,
 )
+from tests.listing import names
 
 
 @st.composite
@@ -252,9 +253,9 @@ def _change(document: dict[str, Any], keys: str, value: Any) -> None:
 def test_a_faulty_file_is_refused(
     tmp_path: Path, keys: str, value: Any, message: str, counted_only: bool
 ) -> None:
-    path = tmp_path / "probe.json"
-    write_scores(path, _probe())
-    document = json.loads(path.read_text(encoding="utf-8"))
+    written, path = tmp_path / "written.json", tmp_path / "probe.json"
+    write_scores(written, _probe())
+    document = json.loads(written.read_text(encoding="utf-8"))
     _change(document, keys, value)
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"probe\.json: .*{message}.*score the heads again"):
@@ -263,9 +264,9 @@ def test_a_faulty_file_is_refused(
 
 @pytest.mark.parametrize("cut", [lambda text: "", lambda text: text[:-40], lambda text: "[1]"])
 def test_what_is_no_score_file_is_refused(tmp_path: Path, cut: Callable[[str], str]) -> None:
-    path = tmp_path / "probe.json"
-    write_scores(path, _probe())
-    path.write_text(cut(path.read_text(encoding="utf-8")), encoding="utf-8")
+    written, path = tmp_path / "written.json", tmp_path / "probe.json"
+    write_scores(written, _probe())
+    path.write_text(cut(written.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(ValueError, match=r"probe\.json: "):
         read_scores(path)
 
@@ -278,7 +279,7 @@ def test_a_file_that_cannot_be_written_leaves_the_older_one(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"JSON compliant|float"):
         write_scores(path, faulty)
     assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+    assert names(tmp_path) == ["probe.json"]
 
 
 def test_the_first_lines_are_readable_and_each_key_has_its_own(tmp_path: Path) -> None:

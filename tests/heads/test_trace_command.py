@@ -188,19 +188,23 @@ def test_what_does_not_belong_together_is_refused(
     command: Command, study: Path, capsys: Any, flags: dict[str, Any], message: str
 ) -> None:
     (study / "attention/m/t.json").unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SystemExit):
         command("real", "untuned", **flags)
     assert not (study / "attention/m/t.json").exists()
-    assert "loaded the base model" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said.rpartition("error: ")[2]
+    assert "loaded the base model" not in said
 
 
-def test_two_seeds_of_a_variant_are_refused(command: Command, study: Path, tmp_path: Path) -> None:
+def test_two_seeds_of_a_variant_are_refused(
+    command: Command, study: Path, tmp_path: Path, capsys: Any
+) -> None:
     shutil.copytree(study, tmp_path, dirs_exist_ok=True)
     runs = []
     for kind in ("adapters", "heads", "predictions"):
         shutil.copytree(tmp_path / kind / "m/t/real/seed4", tmp_path / kind / "m/t/real/seed5")
         runs.append([f"{kind}/m/t/real/seed{seed}" for seed in (4, 5)])
-    with pytest.raises(ValueError, match="one training seed of each variant"):
+    with pytest.raises(SystemExit):
         command(
             "real",
             folder=tmp_path,
@@ -208,3 +212,4 @@ def test_two_seeds_of_a_variant_are_refused(command: Command, study: Path, tmp_p
             scores=[f"{run}/validation.json" for run in runs[1]],
             predictions=[f"{run}/plain.jsonl" for run in runs[2]],
         )
+    assert "one training seed of each variant" in capsys.readouterr().err.rpartition("error: ")[2]

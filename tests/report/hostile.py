@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from needlework.atomic import write_text
+
 HOSTILE = (
     '<script>window.pwned=1</script></script><img src=x onerror="window.pwned=2">\'"`${1}'
     "{{ 7*7 }}]]><!-- \u202egnp.exe \u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd "
@@ -24,10 +26,12 @@ def plant(results: Path) -> None:
     """
     for kind in ("corpora", "datasets", "predictions", "generations", "attention"):
         for path in (results / kind).rglob("*.json*"):
+            if path.suffix == ".sha256":
+                continue
             lines = path.read_text(encoding="utf-8").split("\n")
             rows = lines if path.suffix == ".jsonl" else ["\n".join(lines)]
             planted = [json.dumps(_planted(json.loads(row))) + "\n" for row in rows if row.strip()]
-            path.write_text("".join(planted), encoding="utf-8")
+            write_text(path, "".join(planted))
 
 
 def _planted(value: Any) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from needlework.report.build import build_report
 from needlework.report.names import figure_names
 from needlework.study.sections import Study
+from tests.listing import names
 from tests.report.made import results, study
 
 BOTH = {
@@ -26,7 +27,7 @@ def report(folder: Path, made: Study) -> str:
 
 
 def drawn(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "figures").iterdir())
+    return names(folder / "figures")
 
 
 def wanted(made: Study) -> list[str]:
@@ -64,11 +65,11 @@ def test_the_tables_of_the_report_are_written_and_those_of_statistics_left(
     full: tuple[Path, Study, str],
 ) -> None:
     folder, _, _ = full
-    tables = {path.name for path in (folder / "tables").iterdir()}
-    names = ["main", "counts", "generations", "stages", "interventions"]
+    tables = set(names(folder / "tables"))
+    made = ["main", "counts", "generations", "stages", "interventions"]
     published = [f"{name}.{kind}" for name in ("main", "interventions", "heads")
                  for kind in ("tex", "md")]  # fmt: skip
-    assert tables == {*(f"{name}.csv" for name in names), *published}
+    assert tables == {*(f"{name}.csv" for name in made), *published}
     main = pd.read_csv(folder / "tables" / "main.csv")
     assert set(main["variant"]) == {"untuned", "real", "low_low", "symbolic",
                                     "real:0.5+symbolic:0.5"}  # fmt: skip

@@ -42,7 +42,7 @@ def jobs(folder: Path, rule: str = "") -> list[Job]:
 
 def _job(line: str) -> Job:
     known = dict(re.findall(r"(\S+?)=(\S*)", line))
-    gpus = re.search(r"gres/gpu=(\d+)", known.get("TRES", ""))
+    gpus = re.fullmatch(r"gres:gpu:(?:[a-z]\w*:)?(\d+)", known.get("TresPerJob", ""))
     return Job(
         number=int(known["JobId"]),
         rule=known.get("Comment", ""),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from needlework.atomic import remove
 from needlework.corpora.corpus import Corpus
 from needlework.examples import Example, read_examples, write_examples
 from needlework.provenance import versions
@@ -22,6 +23,7 @@ from needlework.synthesis.building import Builder
 from needlework.synthesis.dataset import write_dataset
 from needlework.synthesis.leaks import EvaluationData
 from needlework.synthesis.variants import Materials
+from tests.listing import names
 from tests.synthesis.by_hand import word_tokenizer
 
 NAMES = ["".join(letters) for letters in product("BFKQXZ", repeat=4)]
@@ -63,7 +65,7 @@ def _write(builder: Builder, folder: Path, variant: str = "low_low", **options: 
     wanted = values.pop("wanted", WANTED)
     output = folder / values.pop("to", "out")
     record = write_dataset(builder, variant, folder / "corpus", wanted, output, **values)
-    assert sorted(path.name for path in output.iterdir()) == FILES
+    assert names(output) == FILES
     assert json.loads((output / "dataset.json").read_text(encoding="utf-8")) == record
     return record
 
@@ -193,7 +195,9 @@ def test_an_empty_corpus_is_an_error_too(builder: Builder, folder: Path) -> None
 
 def test_a_row_that_is_not_whole_is_named(builder: Builder, folder: Path) -> None:
     path = folder / "corpus/validation.jsonl"
-    path.write_text(path.read_text(encoding="utf-8") + '{"id": 1}\n', encoding="utf-8")
+    whole = path.read_text(encoding="utf-8")
+    remove(path)  # with its record
+    path.write_text(whole + '{"id": 1}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"validation\.jsonl, line 5: "):
         _write(builder, folder)
 

@@ -15,6 +15,7 @@ os.environ.update(PYTHONPATH=str(ROOT), HF_HUB_DISABLE_TELEMETRY="1")
 # A job's log takes lines, not the bars of the libraries below; needlework writes its own lines.
 os.environ.update(TQDM_DISABLE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 
+from needlework.corpora.downloads import load_sources
 from needlework.corpora.tasks import TASKS
 from needlework.interventions.conditions import mask_names, patch_names
 from needlework.estimates import estimate, text
@@ -61,6 +62,9 @@ if workflow.is_main_process and study.compute.device == "cuda":
 # The variant that the others are measured against.
 REFERENCE = reference(study)
 RUN = "{model}/{task}/{variant}/seed{seed}"
+
+# What download_source can fetch.
+SOURCES = load_sources()
 
 # Parameters of many rules.
 LENGTH, SEED = Said("length", study.length), Said("seed", study.seed)
@@ -136,14 +140,19 @@ def dataset_file(name):
 def task_files(wildcards):
     """The files that a task's corpus is drawn from; those to be downloaded by their source."""
     paths = task_paths(wildcards.task).values()
-    sources = {Path(path).parts[1] for path in paths if path.startswith("data/")}
+    sources = {Path(path).parts[1] for path in paths if _is_downloaded(Path(path))}
     complete = [f"data/{source}.complete" for source in sorted(sources)]
     return [path for path in paths if _is_own(Path(path))] + complete
 
 
+def _is_downloaded(path):
+    """Whether a file is one of a source that download_source knows."""
+    return path.parts[0] == "data" and path.parts[1] in SOURCES
+
+
 def _is_own(path):
     """Whether a file is not as it was downloaded: named by the study, or edited since."""
-    if path.parts[0] != "data":
+    if not _is_downloaded(path):
         return True
     complete = Path("data") / f"{path.parts[1]}.complete"
     if not (path.is_file() and complete.is_file()):

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from needlework.report.figures import style as figures
 from needlework.report.figures.scores import scores_figure
+from tests.listing import names
 from tests.report.figures.drawn import SVG, drawing
 
 
@@ -31,9 +32,7 @@ def test_same_table_same_bytes(tmp_path: Path) -> None:
 
 def test_a_dot_in_a_name_is_no_file_ending(tmp_path: Path) -> None:
     figures.save(figures.nothing("why"), pd.DataFrame({"x": [1]}), tmp_path / "heads-llama-3.1-8b")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"heads-llama-3.1-8b.{kind}" for kind in ("csv", "png", "svg")
-    ]
+    assert names(tmp_path) == [f"heads-llama-3.1-8b.{kind}" for kind in ("csv", "png", "svg")]
 
 
 def test_the_png_is_on_white_and_the_csv_has_the_table(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from needlework.atomic import remove
 from needlework.evaluation.metrics import main_metric, metrics_for
 from needlework.examples import Document, Example, Needle, citation, write_examples
 from needlework.layout import Run
@@ -224,7 +225,9 @@ def test_citations_count_the_documents_that_are_shown(tmp_path: Path) -> None:
 
 def test_a_row_that_is_no_example_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, study(), [example(0)])
-    (tmp_path / "corpora" / TASK / "test.jsonl").write_text('{"id": 1}\n', encoding="utf-8")
+    path = tmp_path / "corpora" / TASK / "test.jsonl"
+    remove(path)  # with its record
+    path.write_text('{"id": 1}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"test\.jsonl, line 1"):
         viewer_data(tmp_path, study())
 

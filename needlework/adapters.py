@@ -121,7 +121,6 @@ def training_seed(folder: Path | None) -> int | None:
 
 
 def _check_base(base: Base, folder: Path) -> None:
-    stored.check(check_file(folder / "training.json"))
     made_by = "the record that train_adapter writes"
     record = read_object(folder / "training.json", made_by).get("base")
     if not isinstance(record, dict):

@@ -265,8 +265,9 @@ def read_scores(path: Path | str, *, counted_only: bool = False) -> HeadScores:
             per instance, a layer's attention is unknown, a number is NaN, or anything else is not
             as `write_scores` writes it; the message names the file and the key.
     """
+    stored.check(path)
     try:
-        content = stored.check(path).read_bytes()
+        content = Path(path).read_bytes()
         document = _counted(content) if counted_only else _Document.model_validate_json(content)
         there = existing_heads(document.layers)
         shape = (len(document.instances), *there.shape)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from needlework import stored
 from needlework.given import check_file, json_value, read_json, shown
 
 _INDEX = "model.safetensors.index.json"
@@ -209,11 +210,12 @@ def read_object(path: Path, made_by: str) -> dict[str, Any]:
     """The JSON object in a file that a folder has to hold.
 
     Raises:
-        ValueError: it is not there or holds something else; the message says what makes it.
+        ValueError: it is not there, holds something else, or is not what a stage wrote there; the
+            message says what makes it.
     """
     if not path.exists() and not path.is_symlink():
         raise ValueError(f"{path.parent} has no {path.name}; expected {made_by}")
-    found = read_json(path)
+    found = read_json(stored.check(path))
     if not isinstance(found, dict):
         raise ValueError(f"{path}: holds {shown(json.dumps(found))}, expected an object")
     return found

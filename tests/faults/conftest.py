@@ -33,7 +33,7 @@ def begun(clone: Callable[[], Path], ran: Path) -> Callable[[], Path]:
         folder = clone()
         for cache in (ran / "results").rglob("*.sqlite"):
             place = folder / cache.relative_to(ran)
-            place.parent.mkdir(parents=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(cache, place)
         return folder
 

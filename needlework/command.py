@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -14,6 +15,9 @@ from types import FrameType
 
 TRACEBACK = "NEEDLEWORK_TRACEBACK"
 """Environment variable: where it is 1, a failed command shows its traceback anywhere."""
+
+SPARE_BYTES = 1_000_000
+"""A disk with less room counts as full."""
 
 _ERROR = "error: "
 _TAIL = 20_000  # bytes of a log that are searched
@@ -58,6 +62,20 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def check_room(folder: Path) -> None:
+    """Stop where a disk has no room left: not even a log could be sure of its last line.
+
+    Raises:
+        SystemExit: it is so, with the message.
+    """
+    if (free := shutil.disk_usage(folder).free) < SPARE_BYTES:
+        _end(
+            f"the disk is full: {free:,} bytes are left in {folder.resolve()}. Free some room, "
+            "then run the same command again",
+            1,
+        )
+
+
 def failure_of(log: Path) -> str:
     """Why a command failed, as its log says it: what follows the last line `error: ...` began.
 
@@ -75,7 +93,8 @@ def failure_of(log: Path) -> str:
     last = f"; the last line of its log: {lines[-1][:200]}" if lines[-1] else ""
     return (
         "it ended without a word: killed from outside, most often because it took more memory "
-        f"than it was given (`compute.memory_mb` for models){last}"
+        "than it was given (`compute.memory_mb` for models), or its log found the disk "
+        f"full{last}"
     )
 
 

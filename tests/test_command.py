@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from needlework.command import failure_of, reason
+from needlework.command import check_room, failure_of, reason
 
 _SCRIPT = """
 import sys
@@ -84,7 +84,7 @@ def test_a_command_that_was_killed_says_nothing_and_that_is_said(tmp_path: Path)
     assert "killed from outside" in said
     assert said.endswith("the last line of its log: rows: 6 of 9")
     log.write_text("")
-    assert failure_of(log).endswith("(`compute.memory_mb` for models)")
+    assert failure_of(log).endswith("or its log found the disk full")
     assert "no such file" in failure_of(tmp_path / "none.log")
 
 
@@ -108,3 +108,12 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
 )
 def test_errors_are_said_in_words(error: BaseException, said: str) -> None:
     assert reason(error).startswith(said)
+
+
+def test_a_disk_with_room_is_let_pass_and_one_without_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_room(tmp_path)
+    with pytest.raises(SystemExit):
+        check_room(Path("/proc"))  # has no bytes at all
+    assert "error: the disk is full: 0 bytes are left in /proc." in capsys.readouterr().err

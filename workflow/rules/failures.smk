@@ -7,10 +7,7 @@ from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from needlework import stored
-from needlework.command import failure_of
-
-# Below it a disk counts as full: not even a log can be sure of its last line.
-SPARE_BYTES = 1_000_000
+from needlework.command import SPARE_BYTES, failure_of
 
 
 class FailedJobs(logging.Handler):
@@ -55,6 +52,8 @@ def reasons(jobs):
 failed_jobs = FailedJobs()
 if workflow.is_main_process:
     logger.addHandler(failed_jobs)
+    # On a full disk Snakemake's log would answer each line with a traceback of its own.
+    logging.raiseExceptions = False
 
 
 onerror:

@@ -24,16 +24,17 @@ def job(memory_mb, minutes, cpus=1, gpus=0):
 
     CPUs are given beside `threads`, which Snakemake cuts to the cores of the machine it runs on.
     """
-    return dict(
+    given = dict(
         mem_mb=lambda wildcards, attempt: memory_mb * attempt + SNAKEMAKE_MB,
         runtime=lambda wildcards, attempt: minutes * attempt,
         cpus_per_task=cpus,
         gpu=gpus,
-        gpu_model=lambda wildcards: site("gpu_type") if gpus else None,
-        slurm_partition=lambda wildcards: site(
-            "gpu_partition" if gpus else "slurm_partition"
-        ),
     )
+    names = dict(
+        gpu_model=site("gpu_type") if gpus else None,
+        slurm_partition=site("gpu_partition" if gpus else "slurm_partition"),
+    )
+    return given | {key: name for key, name in names.items() if name}
 
 
 def local_job(memory_mb):

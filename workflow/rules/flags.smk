@@ -36,6 +36,22 @@ def recipe_parameters(variant):
     return data | found | launched | {"recipe": Flags(" ".join(parts))}
 
 
+# Keys of the generator that change no text.
+PACE = (
+    "concurrency",
+    "timeout",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "budget_usd",
+)
+
+
+def generator_parameters(*leave_out):
+    """How a language model is asked; how fast, and for how much, is not recorded."""
+    found = parameters("generator", study.generator, *leave_out, *PACE)
+    return found | {"generator": Flags(flags(study.generator, *leave_out))}
+
+
 def data_parameters(variant):
     """How long the examples are that a run is trained on, and how many, unless it is all."""
     chosen = recipe(study, variant)

@@ -15,7 +15,7 @@ rule rewrite_facts:
     resources:
         **writing_job(),
     params:
-        **parameters("generator", study.generator, "documents", "document_tokens"),
+        **generator_parameters("documents", "document_tokens"),
         **code_of("rewrite_facts", "generation"),
         # Not an output: outputs of a failed job are deleted, and every reply here was paid for.
         cache=subpath(output.report, parent=True),
@@ -45,7 +45,7 @@ rule write_documents:
     resources:
         **writing_job(),
     params:
-        **parameters("generator", study.generator, "attempts"),
+        **generator_parameters("attempts"),
         **code_of("write_documents", "generation"),
         cache=subpath(output.report, parent=True),
         seed=SEED,
@@ -74,7 +74,7 @@ rule plan_generation:
     resources:
         **local_job(4000),
     params:
-        **parameters("generator", study.generator),
+        **generator_parameters(),
         **code_of("plan_generation", "generation"),
         generations=subpath(output.plan, parent=True),
         needs=Said("generation needs", *generation_needs()),

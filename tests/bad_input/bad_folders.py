@@ -134,7 +134,7 @@ PREPARED = [
 ]  # fmt: skip
 
 ADAPTERS = [
-    Case("no record", _gone("training.json"), ("training.json", "there is no such file")),
+    Case("no record", _gone("training.json"), ("has no training.json", "train_adapter writes")),
     Case("no base", _content("training.json", "{}"), ("training.json: has no `base`", "train")),
     Case("record: no JSON", _content("training.json", "{"), ("training.json: not JSON",)),
     Case("another base", _content("training.json", '{"base": {"source": "x"}}'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,21 @@ def root() -> Path:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> models.Base:
     """A two-layer Llama over bytes with random weights, prepared as a study does it."""
     return models.prepare("tiny-random-llama", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of rank 2 that changes the tiny model, with the record that training leaves."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    folder = tmp_path_factory.mktemp("adapter")
+    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    torch.manual_seed(0)
+    get_peft_model(models.load_model(tiny_base, dtype="float32"), config).save_pretrained(folder)
+    record = {"base": tiny_base.model_dump()}
+    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")

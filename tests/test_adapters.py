@@ -48,16 +48,10 @@ def _with_theta(base: models.Base, folder: Path, theta: float) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def adapter(tiny_base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter of the tiny model that changes it, with the record that training leaves."""
-    folder = tmp_path_factory.mktemp("adapter")
-    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    torch.manual_seed(0)
-    get_peft_model(models.load_model(tiny_base, dtype="float32"), config).save_pretrained(folder)
-    record = {"base": tiny_base.model_dump()}
-    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
-    return folder
+@pytest.fixture
+def adapter(tiny_adapter: Path) -> Path:
+    """An adapter of the tiny model that changes it."""
+    return tiny_adapter
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,16 @@ def test_files_from_the_future_keep_their_order(tmp_path: Path, rows: Path) -> N
     assert stored.from_the_future(tmp_path) == ([], 0.0)
     earlier, later = (path.stat().st_mtime for path in files)
     assert later - earlier == pytest.approx(3600, abs=0.01)
+
+
+def test_a_kill_between_a_file_and_its_record_is_no_damage(root: Path, rows: Path) -> None:
+    script = (
+        "import os, sys; from needlework.atomic import write_text; replace = os.replace\n"
+        "def killed(*names): replace(*names); os._exit(9)\n"
+        "os.replace = killed; write_text(sys.argv[1], '{\"new\": 1}\\n')"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(rows)], env={"PYTHONPATH": str(root)}, check=False
+    )
+    assert killed.returncode == 9
+    assert stored.read_rows(rows) == [{"new": 1}]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 
 from needlework import adapters, models
 from tests.bad_input import bad_folders
@@ -23,22 +20,10 @@ def model(tiny_base: models.Base, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_base.path, tmp_path / "model"))
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_base: models.Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter of rank 2 with the record that training leaves."""
-    folder = tmp_path_factory.mktemp("trained")
-    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    torch.manual_seed(0)
-    get_peft_model(models.load_model(tiny_base, dtype="float32"), config).save_pretrained(folder)
-    record = {"base": tiny_base.model_dump()}
-    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
-    return folder
-
-
 @pytest.fixture
-def adapter(trained: Path, tmp_path: Path) -> Path:
+def adapter(tiny_adapter: Path, tmp_path: Path) -> Path:
     """A copy of that adapter."""
-    return Path(shutil.copytree(trained, tmp_path / "adapter"))
+    return Path(shutil.copytree(tiny_adapter, tmp_path / "adapter"))
 
 
 @pytest.mark.parametrize("case", bad_folders.CHEAP, ids=by_name)
